@@ -1,0 +1,508 @@
+"""The Kubernetes objects that Roost reads and writes, as far as it needs them: JSON becomes these values, these values become JSON.
+
+Unknown fields are dropped while decoding. An object of somebody else is therefore only ever patched, never PUT back;
+what we PUT whole is ours (VirtualIP, Segment, NodeAgent), or modelled completely (Lease).
+Shapes: the Kubernetes API reference, and ``helm/roost/templates`` for the kinds of group ``roost.dev``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+
+class _Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """Camel case on the wire; a field that has its default is left out."""
+
+
+class OwnerReference(_Struct, frozen=True, kw_only=True):
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+    controller: bool | None = None
+    block_owner_deletion: bool | None = None
+
+
+class Meta(_Struct, frozen=True, kw_only=True):
+    """ObjectMeta. managedFields is left out on purpose: the server keeps it, and it doubles every object."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    finalizers: tuple[str, ...] = ()
+    owner_references: tuple[OwnerReference, ...] = ()
+
+
+class Requirement(_Struct, frozen=True, kw_only=True):
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+class Selector(_Struct, frozen=True, kw_only=True):
+    """LabelSelector; empty selects everything."""
+
+    match_labels: dict[str, str] = {}
+    match_expressions: tuple[Requirement, ...] = ()
+
+
+class Condition(_Struct, frozen=True, kw_only=True):
+    type: str
+    status: str  # "True", "False", "Unknown"
+    reason: str
+    message: str
+    last_transition_time: str
+    observed_generation: int | None = None
+
+
+# -- Kubernetes' own kinds ------------------------------------------------------------------------------------------
+
+
+class ServicePort(_Struct, frozen=True, kw_only=True):
+    port: int
+    protocol: str = "TCP"
+    name: str = ""
+    node_port: int = 0
+    app_protocol: str | None = None
+
+
+class ServiceSpec(_Struct, frozen=True, kw_only=True):
+    type: str = "ClusterIP"
+    load_balancer_class: str | None = None
+    load_balancer_ip: str = msgspec.field(default="", name="loadBalancerIP")
+    cluster_ip: str = msgspec.field(default="", name="clusterIP")
+    cluster_ips: tuple[str, ...] = msgspec.field(default=(), name="clusterIPs")
+    ip_families: tuple[str, ...] = ()  # "IPv4", "IPv6", in order of preference
+    ip_family_policy: str = ""  # SingleStack, PreferDualStack, RequireDualStack
+    external_traffic_policy: str = ""
+    health_check_node_port: int = 0
+    allocate_load_balancer_node_ports: bool | None = None
+    ports: tuple[ServicePort, ...] = ()
+    selector: dict[str, str] = {}
+
+
+class IngressPort(_Struct, frozen=True, kw_only=True):
+    port: int
+    protocol: str
+    error: str | None = None
+
+
+class Ingress(_Struct, frozen=True, kw_only=True):
+    ip: str = ""
+    hostname: str = ""
+    ip_mode: str | None = None
+    ports: tuple[IngressPort, ...] = ()
+
+
+class LoadBalancer(_Struct, frozen=True, kw_only=True):
+    ingress: tuple[Ingress, ...] = ()
+
+
+class ServiceStatus(_Struct, frozen=True, kw_only=True):
+    load_balancer: LoadBalancer = LoadBalancer()
+    conditions: tuple[Condition, ...] = ()
+
+
+class Service(_Struct, frozen=True, kw_only=True):
+    metadata: Meta
+    spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
+
+
+class Namespace(_Struct, frozen=True, kw_only=True):
+    metadata: Meta
+
+
+class Taint(_Struct, frozen=True, kw_only=True):
+    key: str
+    effect: str = ""
+    value: str = ""
+
+
+class NodeSpec(_Struct, frozen=True, kw_only=True):
+    unschedulable: bool = False
+    taints: tuple[Taint, ...] = ()
+    pod_cidrs: tuple[str, ...] = msgspec.field(default=(), name="podCIDRs")
+
+
+class NodeAddress(_Struct, frozen=True, kw_only=True):
+    type: str
+    address: str
+
+
+class NodeStatus(_Struct, frozen=True, kw_only=True):
+    addresses: tuple[NodeAddress, ...] = ()
+
+
+class Node(_Struct, frozen=True, kw_only=True):
+    metadata: Meta
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+
+class EndpointConditions(_Struct, frozen=True, kw_only=True):
+    ready: bool | None = None  # unset means ready (discovery.k8s.io/v1)
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class Endpoint(_Struct, frozen=True, kw_only=True):
+    addresses: tuple[str, ...] = ()
+    conditions: EndpointConditions = EndpointConditions()
+    node_name: str | None = None
+
+
+class EndpointSlice(_Struct, frozen=True, kw_only=True):
+    metadata: Meta
+    address_type: str = "IPv4"
+    endpoints: tuple[Endpoint, ...] | None = ()
+
+
+class ServiceCIDRSpec(_Struct, frozen=True, kw_only=True):
+    cidrs: tuple[str, ...] = ()
+
+
+class ServiceCIDR(_Struct, frozen=True, kw_only=True):
+    metadata: Meta
+    spec: ServiceCIDRSpec = ServiceCIDRSpec()
+
+
+class LeaseSpec(_Struct, frozen=True, kw_only=True):
+    holder_identity: str | None = None
+    lease_duration_seconds: int | None = None
+    acquire_time: str | None = None  # MicroTime: RFC 3339 with six digits
+    renew_time: str | None = None
+    lease_transitions: int | None = None
+    strategy: str | None = None
+    preferred_holder: str | None = None
+
+
+class Lease(_Struct, frozen=True, kw_only=True):
+    """coordination.k8s.io/v1 Lease, complete: the mark on another's Lease must leave all else as it is."""
+
+    metadata: Meta
+    spec: LeaseSpec = LeaseSpec()
+
+
+class ObjectReference(_Struct, frozen=True, kw_only=True):
+    kind: str
+    name: str
+    api_version: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+
+
+class EventSeries(_Struct, frozen=True, kw_only=True):
+    count: int
+    last_observed_time: str
+
+
+class Event(_Struct, frozen=True, kw_only=True):
+    """events.k8s.io/v1 Event."""
+
+    metadata: Meta
+    event_time: str
+    reporting_controller: str
+    reporting_instance: str
+    action: str
+    reason: str
+    regarding: ObjectReference
+    type: str
+    note: str = ""
+    series: EventSeries | None = None
+
+
+# -- roost.dev/v1alpha1 ----------------------------------------------------------------------------------------------
+
+
+class ConfigMapRef(_Struct, frozen=True, kw_only=True):
+    namespace: str
+    name: str
+    key: str = ""
+
+
+class PoolSource(_Struct, frozen=True, kw_only=True):
+    type: str = "Static"
+
+
+class Allocation(_Struct, frozen=True, kw_only=True):
+    auto: bool = True
+    priority: int = 100  # higher first
+    order: str = "Ascending"
+    skip_ends: bool = True
+    by_address: str = "Allowed"
+    sharing: str = "ByKey"
+    max_per_namespace: int = 0
+    retain_seconds: int = 0
+
+
+class PoolAnnounce(_Struct, frozen=True, kw_only=True):
+    protocols: tuple[str, ...] = ("Layer2",)
+    interfaces: tuple[str, ...] = ()
+    node_selector: Selector | None = None
+    include_excluded_nodes: bool = False
+
+
+class AddressPoolSpec(_Struct, frozen=True, kw_only=True):
+    addresses: tuple[str, ...] = ()
+    source: PoolSource = PoolSource()
+    allocation: Allocation = Allocation()
+    namespace_selector: Selector | None = None
+    service_selector: Selector | None = None
+    announce: PoolAnnounce = PoolAnnounce()
+
+
+class Capacity(_Struct, frozen=True, kw_only=True):
+    family: str
+    total: str = ""
+    used: int = 0
+
+
+class AddressPoolStatus(_Struct, frozen=True, kw_only=True):
+    observed_generation: int = 0
+    ranges: str = ""
+    used: str = ""
+    free: str = ""
+    capacity: tuple[Capacity, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+
+
+class AddressPool(_Struct, frozen=True, kw_only=True):
+    metadata: Meta
+    spec: AddressPoolSpec = AddressPoolSpec()
+    status: AddressPoolStatus = AddressPoolStatus()
+
+
+class ClaimPort(_Struct, frozen=True, kw_only=True):
+    protocol: str
+    port: int
+
+
+class Claim(_Struct, frozen=True, kw_only=True):
+    """A Service's claim to a VirtualIP; without uid it is a reservation."""
+
+    namespace: str
+    name: str
+    uid: str = ""
+    ports: tuple[ClaimPort, ...] = ()
+
+
+class VirtualIPAnnounce(_Struct, frozen=True, kw_only=True):
+    """The resolved intent: all that an agent needs to know of pool, Service and annotations."""
+
+    protocols: tuple[str, ...] = ("Layer2",)
+    interfaces: tuple[str, ...] = ()
+    traffic_policy: str = "Cluster"
+    without_endpoints: str = "Withdraw"
+    health_check_node_port: int = 0
+    include_excluded_nodes: bool = False
+    node_selector: Selector | None = None
+
+
+class VirtualIPSpec(_Struct, frozen=True, kw_only=True):
+    address: str
+    purpose: str = "Service"
+    pool_name: str = ""
+    sharing_key: str | None = None
+    group: str = ""
+    retain_until: str | None = None
+    claims: tuple[Claim, ...] = ()
+    announce: VirtualIPAnnounce = VirtualIPAnnounce()
+
+
+class Announcers(_Struct, frozen=True, kw_only=True):
+    desired: int = 0
+    ready: int = 0
+
+
+class VirtualIPStatus(_Struct, frozen=True, kw_only=True):
+    observed_generation: int = 0
+    holder: str = ""
+    epoch: int = 0
+    holder_since: str | None = None
+    services: str = ""
+    announced_by: str = ""
+    via: str = ""
+    announcers: Announcers | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+class VirtualIP(_Struct, frozen=True, kw_only=True):
+    metadata: Meta
+    spec: VirtualIPSpec
+    status: VirtualIPStatus = VirtualIPStatus()
+
+
+class SegmentSpec(_Struct, frozen=True, kw_only=True):
+    interfaces: tuple[str, ...] = ()
+    anchors: tuple[str, ...] = ()
+    node_selector: Selector | None = None
+    profile: str = "Default"
+    when_cut_off: str = "Hold"
+
+
+class Seat(_Struct, frozen=True, kw_only=True):
+    node: str
+    tenure: int
+    version: int
+    boot_id: str = msgspec.field(name="bootID")
+    mode: str  # Leased, Witnessed, Resting
+    state: str  # Live, Gone
+    machine_id: str = msgspec.field(default="", name="machineID")
+    mac: str = ""
+    addresses: tuple[str, ...] = ()
+    eligible: bool = False
+    witnesses: tuple[str, ...] = ()
+
+
+class Ended(_Struct, frozen=True, kw_only=True):
+    tenure: int
+    node: str
+    mode: str
+    witnesses: tuple[str, ...] = ()
+
+
+class Group(_Struct, frozen=True, kw_only=True):
+    name: str
+    tenure: int  # the holder's; 0: vacant
+    epoch: int
+    after: tuple[int, ...] = ()
+
+
+class Summary(_Struct, frozen=True, kw_only=True):
+    live: str = ""
+    groups: str = ""
+
+
+class SegmentStatus(_Struct, frozen=True, kw_only=True):
+    """The table of a layer-2 segment."""
+
+    revision: int
+    next_tenure: int
+    summary: Summary = Summary()
+    seats: tuple[Seat, ...] = ()
+    ended: tuple[Ended, ...] = ()
+    groups: tuple[Group, ...] = ()
+
+
+class Segment(_Struct, frozen=True, kw_only=True):
+    metadata: Meta
+    spec: SegmentSpec = SegmentSpec()
+    status: SegmentStatus | None = None
+
+
+class NodeAgentSpec(_Struct, frozen=True, kw_only=True):
+    maintenance: str = "None"
+    reason: str = ""
+
+
+class Applied(_Struct, frozen=True, kw_only=True):
+    resource_version: str = ""
+
+
+class VIPException(_Struct, frozen=True, kw_only=True):
+    """What this node should announce and does not, and why."""
+
+    vip: str
+    reason: str
+    message: str = ""
+    since: str | None = None
+
+
+class AgentVIPs(_Struct, frozen=True, kw_only=True):
+    summary: str = ""
+    desired: int = 0
+    announced: int = 0
+    exceptions: tuple[VIPException, ...] = ()
+    more_exceptions: int = 0
+
+
+class AgentLink(_Struct, frozen=True, kw_only=True):
+    name: str
+    kind: str = ""
+    mac: str = ""
+    mtu: int = 0
+    up: bool = False
+    subnets: tuple[str, ...] = ()
+
+
+class NodeAgentStatus(_Struct, frozen=True, kw_only=True):
+    observed_generation: int = 0
+    version: str = ""
+    boot_id: str = msgspec.field(default="", name="bootID")
+    kube_proxy: str = ""
+    applied: Applied | None = None
+    vips: AgentVIPs | None = None
+    links: tuple[AgentLink, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+
+
+class NodeAgent(_Struct, frozen=True, kw_only=True):
+    metadata: Meta
+    spec: NodeAgentSpec = NodeAgentSpec()
+    status: NodeAgentStatus = NodeAgentStatus()
+
+
+# -- where they live -------------------------------------------------------------------------------------------------
+
+
+class Stored(Protocol):
+    """Whatever the API server keeps: it has metadata."""
+
+    @property
+    def metadata(self) -> Meta: ...
+
+
+T = TypeVar("T", bound=Stored)
+
+
+@dataclass(frozen=True, slots=True)
+class Resource(Generic[T]):
+    """One kind of object: its path in the API, and the Struct that its JSON becomes."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    type: type[T]
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, *, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """URL path; without *namespace* a namespaced kind is meant in all namespaces."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        where = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        return (
+            root + where + f"/{self.plural}" + (f"/{name}" if name else "") + (f"/{subresource}" if subresource else "")
+        )
+
+    def encode(self, value: T) -> bytes:
+        """JSON with apiVersion and kind."""
+        body: dict[str, Any] = {"apiVersion": self.api_version, "kind": self.kind}
+        return msgspec.json.encode(body | msgspec.to_builtins(value))
+
+
+SERVICES = Resource("", "v1", "services", "Service", Service)
+NODES = Resource("", "v1", "nodes", "Node", Node, namespaced=False)
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", Namespace, namespaced=False)
+ENDPOINTSLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", EndpointSlice)
+SERVICECIDRS = Resource("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", ServiceCIDR, namespaced=False)
+LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", Lease)
+EVENTS = Resource("events.k8s.io", "v1", "events", "Event", Event)
+ADDRESSPOOLS = Resource("roost.dev", "v1alpha1", "addresspools", "AddressPool", AddressPool, namespaced=False)
+VIRTUALIPS = Resource("roost.dev", "v1alpha1", "virtualips", "VirtualIP", VirtualIP, namespaced=False)
+SEGMENTS = Resource("roost.dev", "v1alpha1", "segments", "Segment", Segment, namespaced=False)
+NODEAGENTS = Resource("roost.dev", "v1alpha1", "nodeagents", "NodeAgent", NodeAgent, namespaced=False)

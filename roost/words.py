@@ -1,0 +1,118 @@
+"""The words that Roost, its users and its neighbours share: annotations, labels, names of objects, and the reasons for decisions."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+Address = IPv4Address | IPv6Address
+
+VERSION = "0.1.0"
+GROUP = "roost.dev"
+NAMESPACE = "roost-system"
+NODE_LEASE_NAMESPACE = "roost-node-lease"
+CONTROLLER_LEASE = "roost-cloud-controller"
+CONTROLLER = "roost.dev/cloudprovider"  # reportingController of Events
+AGENT = "roost.dev/nodeagent"
+
+FINALIZER = "service.kubernetes.io/load-balancer-cleanup"  # Kubernetes' own for load balancers (k8s.io/cloud-provider)
+VIP_FINALIZER = "roost.dev/announced"
+
+# Annotations on a Service. Ours first, then the names users of kube-vip know.
+ADDRESSES = "roost.dev/addresses"
+POOL = "roost.dev/pool"
+SHARING_KEY = "roost.dev/sharing-key"
+KUBE_VIP_ADDRESSES = "kube-vip.io/loadbalancerIPs"
+KUBE_VIP_IGNORE = "kube-vip.io/ignore"
+KUBE_VIP_WITHOUT_ENDPOINTS = "kube-vip.io/allow-reconcile-without-endpoints"
+KUBE_VIP_CLASS = "kube-vip.io/kube-vip-class"
+ROOST_CLASS = "roost.dev/load-balancer"
+
+# Annotations on a node's Lease.
+TENURE = "roost.dev/tenure"
+ENDED = "roost.dev/ended"
+
+# Labels and taints of nodes that say who announces.
+EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
+AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler"
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"  # on an EndpointSlice: the Service it belongs to
+
+KERNEL_PROTOCOL = 82  # our mark on addresses and routes in the kernel (rtnetlink protocol number)
+
+
+class Reason(StrEnum):
+    """Why a decision fell as it did: one word for the log, the Event, the condition and the metric."""
+
+    # cloudprovider: Allocated
+    ALLOCATED = "Allocated"
+    POOL_EXHAUSTED = "PoolExhausted"
+    NO_MATCHING_POOL = "NoMatchingPool"
+    ADDRESS_NOT_IN_POOL = "AddressNotInPool"
+    ADDRESS_TAKEN = "AddressTaken"
+    ADDRESS_FORBIDDEN = "AddressForbidden"
+    PORT_CONFLICT = "PortConflict"
+    SHARING_REFUSED = "SharingRefused"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+    FAMILY_MISSING = "FamilyMissing"
+    INVALID_REQUEST = "InvalidRequest"
+    REQUESTS_DISAGREE = "RequestsDisagree"
+    COMPETING_CONTROLLER = "CompetingController"
+    MOVED = "Moved"
+    INTERNAL_ERROR = "InternalError"
+    # who announces
+    ANNOUNCED = "Announced"
+    MOVED_NODE = "MovedNode"
+    NO_ELIGIBLE_NODE = "NoEligibleNode"
+    NO_ENDPOINTS = "NoEndpoints"
+    NO_HOLDER = "NoHolder"
+    ADDRESS_CONFLICT = "AddressConflict"
+    # pools
+    PARSED = "Parsed"
+    INVALID_RANGE = "InvalidRange"
+    DISABLED = "Disabled"
+    POOLS_OVERLAP = "PoolsOverlap"
+    CLUSTER_CIDR = "ClusterCIDR"
+    NODE_ADDRESS = "NodeAddress"
+    NO_FREE_ADDRESS = "NoFreeAddress"
+    NEARLY_FULL = "NearlyFull"
+    AS_EXPECTED = "AsExpected"
+    # nodeagent: why this node does not announce, or how it is
+    RUNNING = "Running"
+    API_LOST = "ApiLost"
+    LINK_DOWN = "LinkDown"
+    NO_INTERFACE = "NoInterface"
+    NO_SUCH_INTERFACE = "NoSuchInterface"
+    NOT_IN_SUBNET = "NotInSubnet"
+    EXCLUDED = "Excluded"
+    DRAINING = "Draining"
+    NOT_SELECTED = "NotSelected"
+    NO_LOCAL_ENDPOINT = "NoLocalEndpoint"
+    KERNEL_REFUSED = "KernelRefused"
+    # segment: why a group changed hands, or a permit ended
+    SAT_DOWN = "SatDown"
+    ADOPTED = "Adopted"
+    VACANT = "Vacant"
+    TAKEN = "Taken"
+    GIVEN = "Given"
+    MARKED = "Marked"
+    STOPPING = "Stopping"
+    NOT_ELIGIBLE = "NotEligible"
+
+
+def vip_name(address: Address) -> str:
+    """The name of an address's VirtualIP: the address; for IPv6 all eight groups with '-' for ':', since names hold no colon."""
+    return address.exploded.replace(":", "-")
+
+
+def vip_address(name: str) -> Address:
+    """The address that a VirtualIP is named by. ValueError if it is none."""
+    return ip_address(name.replace("-", ":"))
+
+
+def order(address: Address) -> tuple[int, int]:
+    """Sort key of mixed families: IPv4 before IPv6, each ascending (comparing the two directly raises)."""
+    return address.version, int(address)
+
+
+def truthy(annotations: Mapping[str, str], key: str) -> bool:
+    """Whether an annotation is switched on, as Go's strconv.ParseBool reads it; what cannot be read is off."""
+    return annotations.get(key, "").strip() in {"1", "t", "T", "true", "TRUE", "True"}
