@@ -1,4 +1,4 @@
-"""The words that Roost, its users and its neighbours share: annotations, labels, names of objects, and the reasons for decisions."""
+"""The words that Roost, its users and its neighbours share: annotations, labels, names, and reasons."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -99,7 +99,7 @@ class Reason(StrEnum):
 
 
 def vip_name(address: Address) -> str:
-    """The name of an address's VirtualIP: the address; for IPv6 all eight groups with '-' for ':', since names hold no colon."""
+    """The name of an address's VirtualIP: the address itself; IPv6 with all eight groups, and '-' for ':'."""
     return address.exploded.replace(":", "-")
 
 

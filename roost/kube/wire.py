@@ -1,4 +1,4 @@
-"""The Kubernetes objects that Roost reads and writes, as far as it needs them: JSON becomes these values, these values become JSON.
+"""The Kubernetes objects that Roost reads and writes, as values: JSON becomes these, these become JSON.
 
 Unknown fields are dropped while decoding. An object of somebody else is therefore only ever patched, never PUT back;
 what we PUT whole is ours (VirtualIP, Segment, NodeAgent), or modelled completely (Lease).
