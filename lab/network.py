@@ -1,0 +1,112 @@
+"""The wiring of the lab: network namespaces, two bridges in a switch, and who has which address."""
+
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
+
+from lab.run import LabError, run
+
+SEGMENTS = ("mgmt", "data")  # mgmt: the API and the pods' own network; data: the clients, where VIPs are claimed
+DATA4, DATA6 = IPv4Network("10.60.0.0/24"), IPv6Network("fd60::/64")
+MGMT4, MGMT6 = IPv4Network("10.50.0.0/24"), IPv6Network("fd50::/64")
+PODS4, PODS6 = IPv4Network("10.244.0.0/16"), IPv6Network("fd44::/48")
+
+DRIVER, GATEWAY, CONTROL, FIRST_NODE, CLIENT, OBSERVER = 1, 1, 10, 11, 100, 101  # last byte of their addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One cable: from *netns* (empty: where the driver is) to the switch. The interface has the segment's name."""
+
+    netns: str
+    segment: str
+    host: int
+
+    @property
+    def port(self) -> str:
+        """The switch's end of the cable."""
+        return f"{self.netns or 'driver'}-{self.segment}"
+
+    @property
+    def address4(self) -> IPv4Address:
+        return (DATA4 if self.segment == "data" else MGMT4)[self.host]
+
+    @property
+    def address6(self) -> IPv6Address:
+        """The same last figures as of the IPv4 address, so that people see whose it is."""
+        return (DATA6 if self.segment == "data" else MGMT6)[int(str(self.host), 16)]
+
+    @property
+    def mac(self) -> str:
+        """Locally administered, with the IPv4 address in it: the same after a power-on."""
+        return "02:00:" + ":".join(f"{byte:02x}" for byte in self.address4.packed)
+
+
+def pod_cidr4(number: int) -> IPv4Network:
+    """The pods of node *number*."""
+    return IPv4Network((int(PODS4[0]) + number * 256, 24))
+
+
+def pod_cidr6(number: int) -> IPv6Network:
+    return IPv6Network((int(PODS6[0]) + (number << 64), 64))
+
+
+def ip(commands: Iterable[str], netns: str = "") -> None:
+    """Run lines of ip(8) in one process. Raises LabError with the line that failed."""
+    lines = [line for line in commands if line]
+    if not lines:
+        return
+    where = ["-netns", netns] if netns else []
+    done = subprocess.run(
+        ["ip", *where, "-batch", "-"], input="\n".join(lines), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise LabError(f"ip -batch in {netns or 'the driver'}: {done.stderr.strip()}\n" + "\n".join(lines))
+
+
+def sysctl(netns: str, values: Mapping[str, str | int]) -> None:
+    """Write below /proc/sys/net of *netns*."""
+    script = "\n".join(f"echo {value} > /proc/sys/net/{name.replace('.', '/')}" for name, value in values.items())
+    run(["ip", "netns", "exec", netns, "sh", "-ec", script])
+
+
+NO_DAD = {"ipv6.conf.all.accept_dad": 0, "ipv6.conf.default.accept_dad": 0}  # else v6 is silent for the first second
+ROUTER = {
+    "ipv4.ip_forward": 1,
+    "ipv6.conf.all.forwarding": 1,
+    "ipv4.conf.all.rp_filter": 0,  # answers of pods come over mgmt, questions of clients over data
+    "ipv4.conf.default.rp_filter": 0,
+}
+
+
+def make_namespace(name: str, values: Mapping[str, str | int]) -> None:
+    ip([f"netns add {name}"])
+    ip(["link set lo up"], name)
+    sysctl(name, values)
+
+
+def make_switch() -> None:
+    """Two bridges that learn, without spanning tree, and that speak no IP of their own."""
+    make_namespace("switch", {"ipv6.conf.all.disable_ipv6": 1, "ipv6.conf.default.disable_ipv6": 1})
+    ip(
+        (f"link add {segment} type bridge stp_state 0 forward_delay 0 mcast_snooping 0" for segment in SEGMENTS),
+        "switch",
+    )
+    ip((f"link set {segment} up" for segment in SEGMENTS), "switch")
+
+
+def plug(leg: Leg, *, ipv6: bool) -> None:
+    """Lay the cable *leg* and give its interface its addresses."""
+    where = f" netns {leg.netns}" if leg.netns else ""
+    ip([f"link add {leg.segment}{where} address {leg.mac} type veth peer name {leg.port} netns switch"])
+    ip([f"link set {leg.port} master {leg.segment} up"], "switch")
+    six = f"address add {leg.address6}/64 dev {leg.segment} nodad" if ipv6 else ""
+    ip([f"address add {leg.address4}/24 dev {leg.segment}", six, f"link set {leg.segment} up"], leg.netns)
+
+
+def remove_namespace(name: str) -> None:
+    """Remove *name* with all links, addresses and rules in it; none is no error."""
+    if Path(f"/run/netns/{name}").exists():
+        ip([f"netns delete {name}"])

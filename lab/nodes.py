@@ -1,0 +1,166 @@
+"""A node of the lab: its namespaces, its identity, its kube-proxy, and its object in the API."""
+
+import json
+import uuid
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+
+from lab.api import STRATEGIC, Api, ApiError, Json
+from lab.network import (
+    FIRST_NODE, GATEWAY, NO_DAD, PODS4, PODS6, ROUTER, Leg, ip, make_namespace, plug, pod_cidr4, pod_cidr6,
+    remove_namespace,
+)  # fmt: skip
+from lab.run import Process, kill_all_in, wait_for
+
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """What of kube-proxy can be chosen; *min_sync_period* is Kubernetes' own default."""
+
+    mode: str = "nftables"
+    min_sync_period: str = "1s"
+
+
+@dataclass(slots=True)
+class Node:
+    """Node *number* (1, 2, …), called n1, n2, …; *work* is a directory of its own."""
+
+    number: int
+    work: Path
+    ipv6: bool
+    machine_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    boot_id: str = ""
+    powered: bool = False
+    anchor: Process | None = None
+    processes: list[Process] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return f"n{self.number}"
+
+    def leg(self, segment: str) -> Leg:
+        return Leg(self.name, segment, FIRST_NODE - 1 + self.number)
+
+    def boot(self, numbers: range) -> None:
+        """Make its namespaces, with nothing of a former life in the kernel but the machine id; *numbers*: all nodes."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.boot_id = str(uuid.uuid4())
+        make_namespace(self.name, ROUTER | NO_DAD)
+        self._anchor()
+        for segment in ("mgmt", "data"):
+            plug(self.leg(segment), ipv6=self.ipv6)
+        ip(self._routes(numbers), self.name)
+        self.powered = True
+
+    def _anchor(self) -> None:
+        """A process that keeps the node's own view of the files that identify a machine and its boot."""
+        machine, boot, ready = self.work / "machine-id", self.work / "boot-id", self.work / "ready"
+        machine.write_text(f"{self.machine_id}\n")
+        boot.write_text(f"{self.boot_id}\n")
+        ready.unlink(missing_ok=True)
+        script = f"mount --bind {machine} /etc/machine-id; mount --bind {boot} {BOOT_ID}; touch {ready}; exec sleep infinity"
+        command = ["ip", "netns", "exec", self.name, "sh", "-ec", script]
+        self.anchor = Process(f"{self.name}/anchor", command, self.work / "anchor.log")
+        wait_for(f"{self.name} has its own boot id", ready.exists, 10, alive=[self.anchor], every=0.005)
+
+    def _routes(self, numbers: range) -> list[str]:
+        gateway = Leg("gateway", "data", GATEWAY)
+        lines = [f"route add default via {gateway.address4} dev data"]
+        if self.ipv6:
+            lines.append(f"route add default via {gateway.address6} dev data")
+        for number in numbers:
+            if number != self.number:
+                leg = Node(number, self.work, self.ipv6).leg("mgmt")
+                lines.append(f"route add {pod_cidr4(number)} via {leg.address4} dev mgmt")
+                if self.ipv6:
+                    lines.append(f"route add {pod_cidr6(number)} via {leg.address6} dev mgmt")
+        return lines
+
+    def command(self, *arguments: str) -> list[str]:
+        """*arguments* as a command that runs on this node."""
+        if self.anchor is None or not self.powered:
+            raise ValueError(f"{self.name} is switched off")
+        return ["nsenter", f"--target={self.anchor.pid}", "--net", "--mount", "--", *arguments]
+
+    def start(self, name: str, *arguments: str, env: dict[str, str] | None = None) -> Process:
+        """Run a program on this node; its log is NODE/NAME.log, also over several lives."""
+        process = Process(f"{self.name}/{name}", self.command(*arguments), self.work / f"{name}.log", env)
+        self.processes.append(process)
+        return process
+
+    def start_kube_proxy(self, binaries: Path, kubeconfig: Path, settings: ProxySettings) -> Process:
+        """Start kube-proxy; its rules live in the node's namespace."""
+        sync = {"minSyncPeriod": settings.min_sync_period}
+        config = {
+            "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+            "kind": "KubeProxyConfiguration",
+            "mode": settings.mode,
+            "hostnameOverride": self.name,
+            "clientConnection": {"kubeconfig": str(kubeconfig)},
+            "clusterCIDR": f"{PODS4},{PODS6}" if self.ipv6 else f"{PODS4}",
+            "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+            "healthzBindAddress": "127.0.0.1:10256",
+            "metricsBindAddress": "127.0.0.1:10249",
+            "iptables": sync,
+            "nftables": sync,
+        }
+        file = self.work / "kube-proxy.yaml"
+        file.write_text(json.dumps(config))
+        return self.start("kube-proxy", str(binaries / "kube-proxy"), f"--config={file}")
+
+    def cut_power(self) -> None:
+        """Dead at once: both links at the switch, then every process. What its kernel still holds reaches nobody."""
+        ip((f"link set {self.leg(segment).port} down" for segment in ("data", "mgmt")), "switch")
+        self.powered = False
+        kill_all_in(self.name)
+        for process in (*self.processes, self.anchor):
+            if process is not None:
+                process.sigkill()
+        self.processes.clear()
+
+    def scrap(self) -> None:
+        """Throw the kernel state of a dead node away."""
+        remove_namespace(self.name)
+
+    def addresses(self) -> list[Json]:
+        data = self.leg("data")
+        found = [{"type": "Hostname", "address": self.name}, {"type": "InternalIP", "address": str(data.address4)}]
+        if self.ipv6:
+            found.append({"type": "InternalIP", "address": str(data.address6)})
+        return found
+
+    def register(self, api: Api) -> None:
+        """Make its Node object as kubelet does, or make it Ready again; boot and machine id are this boot's."""
+        cidrs = [str(pod_cidr4(self.number)), *([str(pod_cidr6(self.number))] if self.ipv6 else [])]
+        labels = {"kubernetes.io/hostname": self.name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
+        node = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": self.name, "labels": labels},
+            "spec": {"podCIDR": cidrs[0], "podCIDRs": cidrs},
+        }
+        try:
+            api.request("POST", "/api/v1/nodes", node)
+        except ApiError as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+        conditions = [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "the lab says so"}]
+        room = {"cpu": "4", "memory": "8Gi", "pods": "110"}
+        status = {
+            "addresses": self.addresses(),
+            "capacity": room,
+            "allocatable": room,
+            "conditions": conditions,
+            "nodeInfo": self._info(),
+        }
+        api.request("PATCH", f"/api/v1/nodes/{self.name}/status", {"status": status}, kind=STRATEGIC)
+
+    def _info(self) -> Json:
+        return {
+            "machineID": self.machine_id, "bootID": self.boot_id, "systemUUID": self.machine_id, "architecture": "amd64",
+            "operatingSystem": "linux", "kernelVersion": "", "osImage": "", "containerRuntimeVersion": "",
+            "kubeletVersion": "", "kubeProxyVersion": "",
+        }  # fmt: skip
