@@ -28,7 +28,9 @@ class ApiError(Exception):
 class Api:
     """Requests as one user; safe to use from several threads."""
 
-    def __init__(self, server: str, ca: Path, *, certificate: Path | None = None, token: str = "", timeout: float = 10) -> None:
+    def __init__(
+        self, server: str, ca: Path, *, certificate: Path | None = None, token: str = "", timeout: float = 10
+    ) -> None:
         """*certificate* NAME.crt has its key beside it in NAME.key; *timeout* in seconds per request."""
         address = urlsplit(server)
         self._host, self._port = str(address.hostname), address.port or 443

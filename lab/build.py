@@ -22,7 +22,7 @@ KUBERNETES = "v1.36.3"  # as in go/kube/go.mod; a test compares the two
 # Without these the API server calls itself v0.0.0-master, and clients that look at its version are led astray.
 _VERSION = (
     f"-X k8s.io/component-base/version.gitVersion={KUBERNETES}"
-    f" -X k8s.io/component-base/version.gitMajor={KUBERNETES[1:].split('.')[0]}"
+    f" -X k8s.io/component-base/version.gitMajor={KUBERNETES[1:].split('.', maxsplit=1)[0]}"
     f" -X k8s.io/component-base/version.gitMinor={KUBERNETES[1:].split('.')[1]}"
     " -X k8s.io/component-base/version.gitTreeState=clean"
     f" -X k8s.io/client-go/pkg/version.gitVersion={KUBERNETES}"

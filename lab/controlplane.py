@@ -11,7 +11,14 @@ from lab.run import Process, run, wait_for
 ADDRESS = str(Leg("control", "mgmt", CONTROL).address4)
 SERVER = f"https://{ADDRESS}:6443"
 SERVICES = ("10.96.0.0/16", "fd00:96::/112")
-NAMES = ("DNS:kubernetes", "DNS:kubernetes.default.svc", f"IP:{ADDRESS}", "IP:10.96.0.1", "IP:fd00:96::1", "IP:127.0.0.1")
+NAMES = (
+    "DNS:kubernetes",
+    "DNS:kubernetes.default.svc",
+    f"IP:{ADDRESS}",
+    "IP:10.96.0.1",
+    "IP:fd00:96::1",
+    "IP:127.0.0.1",
+)
 
 # Every request once, without bodies: who asked for what. `lab.requests()` counts them.
 AUDIT = """apiVersion: audit.k8s.io/v1
@@ -62,7 +69,9 @@ class ControlPlane:
 
     def start_program(self, name: str) -> Process:
         """Start *name* (again): one of etcd, kube-apiserver, kube-controller-manager."""
-        arguments = {"etcd": self._etcd, "kube-apiserver": self._apiserver, "kube-controller-manager": self._managers}[name]()
+        arguments = {"etcd": self._etcd, "kube-apiserver": self._apiserver, "kube-controller-manager": self._managers}[
+            name
+        ]()
         command = ["ip", "netns", "exec", "control", str(self.binaries / name), *arguments]
         process = Process(name, command, self.work / f"{name}.log")
         self.processes[name] = process
@@ -112,6 +121,8 @@ class ControlPlane:
             "--use-service-account-credentials",
             "--leader-elect=false",
             "--node-monitor-grace-period=10s",
+            "--kube-api-qps=500",  # its own limit of 20 makes the start of its controllers take 5 s
+            "--kube-api-burst=1000",
             "--controllers=*,-nodeipam,-node-route-controller,-persistentvolume-binder-controller,"
             "-persistentvolume-attach-detach-controller",
         ]

@@ -63,7 +63,7 @@ def _first(command: Sequence[str]) -> NoReturn:
     if not Path("/etc/machine-id").exists():  # containers have none, and each node needs a place for its own
         _overlay_etc()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    program = os.posix_spawnp(command[0], command, os.environ)
+    program = os.posix_spawnp(command[0], [*command], os.environ)
     _forward(program)
     while True:
         pid, status = os.wait()

@@ -8,7 +8,18 @@ from pathlib import Path
 
 from lab.api import STRATEGIC, Api, ApiError, Json
 from lab.network import (
-    FIRST_NODE, GATEWAY, NO_DAD, PODS4, PODS6, ROUTER, Leg, ip, make_namespace, plug, pod_cidr4, pod_cidr6,
+    FIRST_NODE,
+    GATEWAY,
+    NO_DAD,
+    PODS4,
+    PODS6,
+    ROUTER,
+    Leg,
+    ip,
+    make_namespace,
+    plug,
+    pod_cidr4,
+    pod_cidr6,
     remove_namespace,
 )  # fmt: skip
 from lab.run import Process, kill_all_in, wait_for
@@ -61,7 +72,9 @@ class Node:
         machine.write_text(f"{self.machine_id}\n")
         boot.write_text(f"{self.boot_id}\n")
         ready.unlink(missing_ok=True)
-        script = f"mount --bind {machine} /etc/machine-id; mount --bind {boot} {BOOT_ID}; touch {ready}; exec sleep infinity"
+        script = (
+            f"mount --bind {machine} /etc/machine-id; mount --bind {boot} {BOOT_ID}; touch {ready}; exec sleep infinity"
+        )
         command = ["ip", "netns", "exec", self.name, "sh", "-ec", script]
         self.anchor = Process(f"{self.name}/anchor", command, self.work / "anchor.log")
         wait_for(f"{self.name} has its own boot id", ready.exists, 10, alive=[self.anchor], every=0.005)
@@ -78,6 +91,14 @@ class Node:
                 if self.ipv6:
                     lines.append(f"route add {pod_cidr6(number)} via {leg.address6} dev mgmt")
         return lines
+
+    def restore(self, segment: str, numbers: range) -> None:
+        """Give *segment* back what a link that was down at this end has lost: IPv6 addresses and all routes over it."""
+        six = f"address replace {self.leg(segment).address6}/64 dev {segment} nodad" if self.ipv6 else ""
+        routes = [
+            line.replace("route add", "route replace") for line in self._routes(numbers) if line.endswith(segment)
+        ]
+        ip([six, *routes], self.name)
 
     def command(self, *arguments: str) -> list[str]:
         """*arguments* as a command that runs on this node."""
@@ -159,8 +180,7 @@ class Node:
         api.request("PATCH", f"/api/v1/nodes/{self.name}/status", {"status": status}, kind=STRATEGIC)
 
     def _info(self) -> Json:
-        return {
-            "machineID": self.machine_id, "bootID": self.boot_id, "systemUUID": self.machine_id, "architecture": "amd64",
-            "operatingSystem": "linux", "kernelVersion": "", "osImage": "", "containerRuntimeVersion": "",
-            "kubeletVersion": "", "kubeProxyVersion": "",
-        }  # fmt: skip
+        told = {"machineID": self.machine_id, "bootID": self.boot_id, "systemUUID": self.machine_id}
+        platform = {"architecture": "amd64", "operatingSystem": "linux"}
+        unknown = ("kernelVersion", "osImage", "containerRuntimeVersion", "kubeletVersion", "kubeProxyVersion")
+        return {**told, **platform, **dict.fromkeys(unknown, "")}

@@ -36,7 +36,9 @@ class Pki:
         for process in (sa_key, *issued):
             self._done(process)
         for user in USERS:
-            self.kubeconfig(user, {"client-certificate": f"{self.path(user)}.crt", "client-key": f"{self.path(user)}.key"})
+            self.kubeconfig(
+                user, {"client-certificate": f"{self.path(user)}.crt", "client-key": f"{self.path(user)}.key"}
+            )
 
     def kubeconfig(self, name: str, user: dict[str, str]) -> Path:
         """Write the kubeconfig *name* with the credentials *user* (fields of a kubeconfig's user)."""
@@ -45,7 +47,9 @@ class Pki:
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "lab",
-            "clusters": [{"name": "lab", "cluster": {"server": self.server, "certificate-authority": f"{self.path('ca.crt')}"}}],
+            "clusters": [
+                {"name": "lab", "cluster": {"server": self.server, "certificate-authority": f"{self.path('ca.crt')}"}}
+            ],
             "users": [{"name": name, "user": user}],
             "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": name}}],
         }
@@ -58,7 +62,7 @@ class Pki:
     def _issue(self, user: str, subject: str, names: Sequence[str]) -> subprocess.Popen[str]:
         usage = ["-addext", "extendedKeyUsage=serverAuth,clientAuth"]
         alternatives = ["-addext", f"subjectAltName={','.join(names)}"] if user == "apiserver" else []
-        by = ["-CA", self.path("ca.crt"), "-CAkey", self.path("ca.key")]
+        by = ["-CA", f"{self.path('ca.crt')}", "-CAkey", f"{self.path('ca.key')}"]
         return self._openssl("req", "-x509", *_EC, *by, "-subj", subject, *self._keys(user), *usage, *alternatives)
 
     @staticmethod
@@ -71,5 +75,3 @@ class Pki:
         _, errors = process.communicate()
         if process.returncode != 0:
             raise LabError(f"openssl: {errors}")
-
-

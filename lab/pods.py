@@ -9,7 +9,6 @@ from lab.network import NO_DAD, ip, make_namespace, pod_cidr4, pod_cidr6, remove
 from lab.nodes import Node
 from lab.probe import Companion
 
-
 V6 = 6
 
 
@@ -40,8 +39,11 @@ class Pod:
 
     @property
     def addresses(self) -> tuple[IPv4Address | IPv6Address, ...]:
-        v4, v6 = pod_cidr4(self.node.number)[self.index], pod_cidr6(self.node.number)[self.index]
-        return tuple({4: v4, 6: v6}[family] for family in self.families)
+        found: dict[int, IPv4Address | IPv6Address] = {
+            4: pod_cidr4(self.node.number)[self.index],
+            6: pod_cidr6(self.node.number)[self.index],
+        }
+        return tuple(found[family] for family in self.families)
 
     def object(self) -> Json:
         port = {"containerPort": self.port, "protocol": "TCP"}
@@ -125,7 +127,9 @@ class Pods:
             within.append(f"route add default via {gateway} dev eth0 onlink")
         ip(outside, pod.node.name)
         ip(within, pod.netns)
-        self.server.ask({"add": pod.netns, "name": pod.name, "netns": pod.netns, "port": pod.port, "families": list(pod.families)})
+        self.server.ask(
+            {"add": pod.netns, "name": pod.name, "netns": pod.netns, "port": pod.port, "families": list(pod.families)}
+        )
 
     def stop(self, pod: Pod) -> None:
         """Close its sockets and throw its namespace away."""

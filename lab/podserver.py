@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 CLONE_NEWNET = 0x4000_0000  # linux/sched.h
+HEAD = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n"
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _families = {4: socket.AF_INET, 6: socket.AF_INET6}
 
@@ -69,8 +71,7 @@ class Pods:
         self.selector.unregister(connection)
         try:
             if connection.recv(4096):
-                head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
-                connection.send((head + text).encode())
+                connection.send(HEAD.format(len(text)).encode() + text.encode())
         except OSError:
             pass  # the client went away, as a probe does that only connects
         connection.close()
@@ -103,7 +104,7 @@ class Pods:
                 self.add(*(command[word] for word in ("add", "name", "netns", "port", "families")))
             else:
                 self.remove(command["remove"])
-            answer = {"ok": True}
+            answer: dict[str, object] = {"ok": True}
         except OSError as error:
             answer = {"error": str(error)}
         print(json.dumps(answer), flush=True)

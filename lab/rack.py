@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -46,7 +47,9 @@ class Rack:
     def start(self) -> None:
         """Bring everything up; it takes some 10 s for three nodes on two cores."""
         if not isolate.inside():
-            raise LabError("a lab is opened inside isolation only: python -m lab.isolate COMMAND, or lab.isolate.enter()")
+            raise LabError(
+                "a lab is opened inside isolation only: python -m lab.isolate COMMAND, or lab.isolate.enter()"
+            )
         self._began = time.monotonic()
         self.binaries = build.ensure()
         self.work = Path(tempfile.mkdtemp(prefix="lab-", dir=isolate.INSIDE))
@@ -65,7 +68,10 @@ class Rack:
         network.plug(Leg("", "mgmt", DRIVER), ipv6=self.ipv6)
         with ThreadPoolExecutor(max_workers=4) as pool:
             control = pool.submit(self.control.start)
-            wired = [pool.submit(self._wire_stations), *(pool.submit(n.boot, self.numbers) for n in self.nodes.values())]
+            wired = [
+                pool.submit(self._wire_stations),
+                *(pool.submit(n.boot, self.numbers) for n in self.nodes.values()),
+            ]
             for future in wired:
                 future.result()
             self._mark("wired")
@@ -77,10 +83,16 @@ class Rack:
             self._join(node)
         self._mark("nodes")
         self._pods = Pods(self.admin)
-        wait_for("service accounts are made", lambda: self._exists("/api/v1/namespaces/default/serviceaccounts/default"),
-                 alive=self.control.processes.values())  # fmt: skip
+        self._wait_for_service_accounts()
+        self._mark("service accounts")
         self.wait_for_proxies()
         self._mark("kube-proxy")
+
+    def _wait_for_service_accounts(self) -> None:
+        """No pod can be made before its namespace's account exists."""
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        alive = self.control.processes.values()
+        wait_for("service accounts are made", lambda: self._exists(account), alive=alive)
 
     def _wire_stations(self) -> None:
         """The client, an observer beside it whose questions teach the client nothing, and the default gateway."""
@@ -98,12 +110,16 @@ class Rack:
         """Wait until kube-proxy of these nodes (all) has its rules in the kernel."""
         for node in [self.nodes[name] for name in names] or self.nodes.values():
             proxies = [process for process in node.processes if process.name.endswith("kube-proxy")]
-            wait_for(f"kube-proxy of {node.name} has made its rules", lambda node=node: self._has_rules(node),
-                     alive=proxies, every=0.1)  # fmt: skip
+            rules = partial(self._has_rules, node)
+            wait_for(f"kube-proxy of {node.name} has made its rules", rules, alive=proxies, every=0.1)
 
     def _has_rules(self, node: Node) -> bool:
         """Whether the Service that every cluster has, default/kubernetes, is in the rules."""
-        show = ["nft", "list", "table", "ip", "kube-proxy"] if self.proxy.mode == "nftables" else ["iptables-save", "-t", "nat"]
+        show = (
+            ["nft", "list", "table", "ip", "kube-proxy"]
+            if self.proxy.mode == "nftables"
+            else ["iptables-save", "-t", "nat"]
+        )
         try:
             return "10.96.0.1" in run(node.command(*show))
         except LabError:
@@ -217,7 +233,10 @@ class Rack:
 
     def processes(self) -> list[Process]:
         """All programs of control plane and nodes."""
-        return [*self.control.processes.values(), *(process for node in self.nodes.values() for process in node.processes)]
+        return [
+            *self.control.processes.values(),
+            *(process for node in self.nodes.values() for process in node.processes),
+        ]
 
     def client_api(self, token: str) -> Api:
         """A client of the API server as whoever *token* is."""

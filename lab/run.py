@@ -119,7 +119,9 @@ def wait_for(
             return answer
         for process in watched:
             if not process.running:
-                raise LabError(f"{process.name} ended ({process.returncode}) while the lab waited: {what}\n{process.tail()}")
+                raise LabError(
+                    f"{process.name} ended ({process.returncode}) while the lab waited: {what}\n{process.tail()}"
+                )
         if time.monotonic() > deadline:
             logs = "".join(f"\n{process.name} says:\n{process.tail()}" for process in watched)
             raise LabError(f"not within {seconds:g} s: {what}{logs}")

@@ -1,0 +1,36 @@
+"""Renders the chart, the one source of what a cluster needs, into build/roost.yaml with the real helm."""
+
+import os
+import sys
+from pathlib import Path
+
+from lab import build
+from lab.run import LabError, run
+
+ROOT = Path(__file__).parent.parent
+CHART = ROOT / "helm" / "roost"
+RENDERED = ROOT / "build" / "roost.yaml"
+NAMESPACE = "roost-system"
+
+
+def render() -> Path:
+    """Write build/roost.yaml and return its path. Raises LabError with helm's words, BuildError without helm."""
+    helm = build.ensure() / "helm"
+    text = run([str(helm), "template", "roost", str(CHART), f"--namespace={NAMESPACE}"])
+    RENDERED.parent.mkdir(exist_ok=True)
+    fresh = RENDERED.with_suffix(f".{os.getpid()}")
+    fresh.write_text(text)
+    fresh.replace(RENDERED)
+    return RENDERED
+
+
+def main() -> None:
+    """``python -m lab.manifests``."""
+    try:
+        print(render().relative_to(ROOT))
+    except (LabError, build.BuildError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

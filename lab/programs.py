@@ -1,0 +1,137 @@
+"""Roost in the lab: what it needs from the cluster, its identities, and its programs as plain processes."""
+
+import sys
+from pathlib import Path
+
+from lab import manifests
+from lab.api import ApiError, Json
+from lab.probe import python_environment
+from lab.rack import Rack
+from lab.run import Process, wait_for
+
+NAMESPACE = "roost-system"
+AGENT, CONTROLLER = "roost-nodeagent", "roost-cloudprovider"  # their service accounts, also in the audit log
+
+# An admission policy that refuses one ConfigMap name. Made after the real ones: when it refuses, they do.
+_MARKER = "lab-policies-in-effect"
+_MARKER_POLICY = {
+    "apiVersion": "admissionregistration.k8s.io/v1",
+    "kind": "ValidatingAdmissionPolicy",
+    "metadata": {"name": _MARKER},
+    "spec": {
+        "failurePolicy": "Fail",
+        "matchConstraints": {
+            "resourceRules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
+            ]
+        },
+        "validations": [{"expression": f"object.metadata.name != '{_MARKER}'", "message": _MARKER}],
+    },
+}
+_MARKER_BINDING = {
+    "apiVersion": "admissionregistration.k8s.io/v1",
+    "kind": "ValidatingAdmissionPolicyBinding",
+    "metadata": {"name": _MARKER},
+    "spec": {"policyName": _MARKER, "validationActions": ["Deny"]},
+}
+_ADMISSION = "/apis/admissionregistration.k8s.io/v1"
+_CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+class Programs(Rack):
+    """A cluster that Roost can be installed in and started on."""
+
+    def start(self) -> None:
+        self.controllers: dict[str, Process] = {}
+        self.agents: dict[str, Process] = {}
+        self._agent_settings: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {}
+        super().start()
+
+    def close(self) -> None:
+        for process in self.controllers.values():
+            process.sigkill()
+        super().close()
+
+    def install(self, path: Path | None = None) -> None:
+        """Apply Roost's manifests (None: the chart, rendered) and wait until all of it is in effect."""
+        self.kubectl("apply", "--server-side", "-f", str(path or manifests.render()))
+        wait_for("Roost's resource types are served", self._types_established, 20, every=0.05)
+        self.wait_for_policies()
+
+    def _types_established(self) -> bool:
+        kinds = [crd for crd in self.admin.items(_CRDS) if crd["spec"]["group"] == "roost.dev"]
+        return bool(kinds) and all(
+            any(
+                c["type"] == "Established" and c["status"] == "True"
+                for c in crd.get("status", {}).get("conditions", [])
+            )
+            for crd in kinds
+        )
+
+    def wait_for_policies(self) -> None:
+        """Wait until all admission policies made so far are in effect (the API server takes 1 to 5 s)."""
+        for kind, thing in (
+            ("validatingadmissionpolicies", _MARKER_POLICY),
+            ("validatingadmissionpolicybindings", _MARKER_BINDING),
+        ):
+            self.api("POST", f"{_ADMISSION}/{kind}", thing)
+        wait_for("the admission policies are in effect", self._refused, 20, every=0.05)
+        for kind in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
+            self.api("DELETE", f"{_ADMISSION}/{kind}/{_MARKER}")
+
+    def _refused(self) -> bool:
+        marker = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": _MARKER}}
+        try:
+            self.api("POST", "/api/v1/namespaces/default/configmaps?dryRun=All", marker)
+        except ApiError as error:
+            if _MARKER not in error.message:
+                raise
+            return True
+        return False
+
+    # -- identities ---------------------------------------------------------------------------------------------------
+
+    def token(self, account: str, *, node: str = "", namespace: str = NAMESPACE) -> str:
+        """A token of a service account, bound to *node* if one is named, as a pod there would get it."""
+        spec: Json = {"expirationSeconds": 24 * 3600}
+        if node:
+            spec["boundObjectRef"] = {"kind": "Node", "apiVersion": "v1", "name": node}
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        answer = self.api("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token", request)
+        return str(answer["status"]["token"])
+
+    def agent_kubeconfig(self, node: str) -> Path:
+        """The kubeconfig of the agent on *node*: a token bound to the node, with the rights that are shipped."""
+        return self.control.pki.kubeconfig(f"{AGENT}-{node}", {"token": self.token(AGENT, node=node)})
+
+    def controller_kubeconfig(self) -> Path:
+        return self.control.pki.kubeconfig(CONTROLLER, {"token": self.token(CONTROLLER)})
+
+    # -- programs -----------------------------------------------------------------------------------------------------
+
+    def start_agent(
+        self, node: str, *flags: str, interface: str = "data", env: dict[str, str] | None = None
+    ) -> Process:
+        """Start ``python -m nodeagent`` on *node*, in its namespaces, after a former one ended."""
+        self._agent_settings[node] = (("--interface", interface, *flags), env or {})
+        return self._start_agent(node)
+
+    def _start_agent(self, node: str) -> Process:
+        flags, env = self._agent_settings[node]
+        former = self.agents.get(node)
+        if former is not None and former.running:
+            raise ValueError(f"the agent on {node} runs already")
+        config = str(self.agent_kubeconfig(node))
+        command = [sys.executable, "-m", "nodeagent", "--kubeconfig", config, "--node-name", node, *flags]
+        self.agents[node] = self.nodes[node].start("nodeagent", *command, env=python_environment() | env)
+        return self.agents[node]
+
+    def start_controller(self, name: str = "a", *flags: str, env: dict[str, str] | None = None) -> Process:
+        """Start ``python -m cloudprovider`` beside the control plane; *name* tells several of them apart."""
+        command = [
+            *("ip", "netns", "exec", "control"),
+            *(sys.executable, "-m", "cloudprovider", "--kubeconfig", str(self.controller_kubeconfig()), *flags),
+        ]
+        log = self.work / f"cloudprovider-{name}.log"
+        self.controllers[name] = Process(f"cloudprovider-{name}", command, log, python_environment() | (env or {}))
+        return self.controllers[name]
