@@ -27,6 +27,12 @@ KUBE_VIP_WITHOUT_ENDPOINTS = "kube-vip.io/allow-reconcile-without-endpoints"
 KUBE_VIP_CLASS = "kube-vip.io/kube-vip-class"
 ROOST_CLASS = "roost.dev/load-balancer"
 
+RETRY = "roost.dev/retry"  # any new value makes the controller try once more
+
+# Conditions of a Service.
+ALLOCATED = "roost.dev/Allocated"
+ANNOUNCED = "roost.dev/Announced"
+
 # Annotations on a node's Lease.
 TENURE = "roost.dev/tenure"
 ENDED = "roost.dev/ended"
@@ -57,6 +63,8 @@ class Reason(StrEnum):
     REQUESTS_DISAGREE = "RequestsDisagree"
     COMPETING_CONTROLLER = "CompetingController"
     MOVED = "Moved"
+    CLAIM_REBOUND = "ClaimRebound"
+    RELEASING = "Releasing"
     INTERNAL_ERROR = "InternalError"
     # who announces
     ANNOUNCED = "Announced"
