@@ -9,11 +9,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from lab import progress
 
 GO = Path(__file__).parent / "go"
 OLDEST_GO = (1, 26)
@@ -126,7 +127,7 @@ def _build(go: str, part: Part, which: str) -> None:
         with tempfile.TemporaryFile("w+") as output:
             process = subprocess.Popen(command, cwd=GO / part.module, env=_environment(), stdout=output, stderr=output)
             try:
-                _show_progress(process, f"building {part.name} {which}")
+                progress.show(process, f"building {part.name} {which}")
             finally:
                 if process.poll() is None:
                     process.kill()
@@ -135,23 +136,6 @@ def _build(go: str, part: Part, which: str) -> None:
                 output.seek(0)
                 raise BuildError(f"{part.name} could not be built ({' '.join(command)}):\n{output.read()[-4000:]}")
         built.replace(final)
-
-
-def _show_progress(process: subprocess.Popen[bytes], what: str) -> None:
-    """Say every second on a terminal, every 15 s elsewhere, for how long *process* has been at work."""
-    terminal, started = sys.stderr.isatty(), time.monotonic()
-    step = 1.0 if terminal else 15.0
-    while True:
-        elapsed = time.monotonic() - started
-        print(f"\r{what}: {elapsed:4.0f} s " if terminal else f"{what}: {elapsed:.0f} s", end="" if terminal else "\n",
-              file=sys.stderr, flush=True)  # fmt: skip
-        try:
-            process.wait(step)
-        except subprocess.TimeoutExpired:
-            continue
-        end = f"{what}: done in {time.monotonic() - started:.0f} s" if process.returncode == 0 else f"{what}: failed"
-        print(f"\r{end}" if terminal else end, file=sys.stderr, flush=True)
-        return
 
 
 @contextmanager

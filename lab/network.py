@@ -106,6 +106,14 @@ def plug(leg: Leg, *, ipv6: bool) -> None:
     ip([f"address add {leg.address4}/24 dev {leg.segment}", six, f"link set {leg.segment} up"], leg.netns)
 
 
+def unplug(leg: Leg) -> None:
+    """Take a cable away, both ends of it; none is no error. A namespace alone goes some time after its removal."""
+    if Path("/run/netns/switch").exists():
+        links = run(["ip", "-netns", "switch", "-brief", "link"])
+        if f"{leg.port}@" in links:
+            ip([f"link delete {leg.port}"], "switch")
+
+
 def remove_namespace(name: str) -> None:
     """Remove *name* with all links, addresses and rules in it; none is no error."""
     if Path(f"/run/netns/{name}").exists():

@@ -14,6 +14,7 @@ from lab.network import (
     PODS4,
     PODS6,
     ROUTER,
+    SEGMENTS,
     Leg,
     ip,
     make_namespace,
@@ -21,6 +22,7 @@ from lab.network import (
     pod_cidr4,
     pod_cidr6,
     remove_namespace,
+    unplug,
 )  # fmt: skip
 from lab.run import Process, kill_all_in, wait_for
 
@@ -52,6 +54,11 @@ class Node:
     def name(self) -> str:
         return f"n{self.number}"
 
+    @property
+    def pid_file(self) -> Path:
+        """Has the number of the process whose namespaces are the node's, in this life of it."""
+        return self.work / "pid"
+
     def leg(self, segment: str) -> Leg:
         return Leg(self.name, segment, FIRST_NODE - 1 + self.number)
 
@@ -61,7 +68,7 @@ class Node:
         self.boot_id = str(uuid.uuid4())
         make_namespace(self.name, ROUTER | NO_DAD)
         self._anchor()
-        for segment in ("mgmt", "data"):
+        for segment in SEGMENTS:
             plug(self.leg(segment), ipv6=self.ipv6)
         ip(self._routes(numbers), self.name)
         self.powered = True
@@ -78,6 +85,7 @@ class Node:
         command = ["ip", "netns", "exec", self.name, "sh", "-ec", script]
         self.anchor = Process(f"{self.name}/anchor", command, self.work / "anchor.log")
         wait_for(f"{self.name} has its own boot id", ready.exists, 10, alive=[self.anchor], every=0.005)
+        self.pid_file.write_text(f"{self.anchor.pid}\n")
 
     def _routes(self, numbers: range) -> list[str]:
         gateway = Leg("gateway", "data", GATEWAY)
@@ -144,6 +152,8 @@ class Node:
 
     def scrap(self) -> None:
         """Throw the kernel state of a dead node away."""
+        for segment in SEGMENTS:
+            unplug(self.leg(segment))
         remove_namespace(self.name)
 
     def addresses(self) -> list[Json]:
@@ -171,7 +181,7 @@ class Node:
         conditions = [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "the lab says so"}]
         room = {"cpu": "4", "memory": "8Gi", "pods": "110"}
         status = {
-            "addresses": self.addresses(),
+            "addresses": [{"$patch": "replace"}, *self.addresses()],  # else one of each type is replaced
             "capacity": room,
             "allocatable": room,
             "conditions": conditions,

@@ -134,6 +134,8 @@ class Pods:
     def stop(self, pod: Pod) -> None:
         """Close its sockets and throw its namespace away."""
         self.server.ask({"remove": pod.netns})
+        if pod.node.powered:
+            ip([f"link delete {pod.link}"], pod.node.name)
         remove_namespace(pod.netns)
 
     def report(self, pod: Pod, *, ready: bool = True) -> None:

@@ -142,6 +142,7 @@ class Rack:
         for node in self.nodes.values():
             node.cut_power()
             node.scrap()
+        network.unplug(Leg("", "mgmt", DRIVER))
         for process in self.control.processes.values():
             process.sigkill()
         for name in ("control", "client", "observer", "gateway", "switch"):
