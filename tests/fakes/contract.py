@@ -79,7 +79,16 @@ async def a_put_needs_the_version_it_replaces(kube: Kube, namespace: str) -> Non
     assert second.metadata.resource_version != first.metadata.resource_version
     assert no(await kube.put(LEASES, held_by(first, "late"))) == (409, "Conflict")
     assert no(await kube.put(LEASES, lease(namespace))) == (422, "Invalid")
-    assert no(await kube.put(LEASES, lease(namespace, "b", resource_version="1")))[0] in {404, 409}
+
+
+@case
+async def a_put_of_a_deleted_lease_makes_it_anew_unless_it_names_the_uid(kube: Kube, namespace: str) -> None:
+    """Leases may be created by PUT, whatever resourceVersion it names: a late write could bring one back."""
+    made = ok(await kube.create(LEASES, lease(namespace)))
+    ok(await kube.delete(LEASES, "a", namespace=namespace))
+    assert no(await kube.put(LEASES, made)) == (409, "Conflict")
+    without = msgspec.structs.replace(made, metadata=msgspec.structs.replace(made.metadata, uid=""))
+    assert ok(await kube.put(LEASES, without)).metadata.uid != made.metadata.uid
 
 
 @case

@@ -111,8 +111,7 @@ class Server:
 
     def _update(self, request: Request, target: Target) -> Response:
         old = self.objects.get(target.key)
-        apply = request.content_type == "application/apply-patch+yaml"
-        if old is None and not apply:
+        if old is None and not _makes(request, target):
             self._find(target)
         try:
             new = self._patched(request, target, old or {})
@@ -235,6 +234,15 @@ class Server:
                 name, subresource = (*parts[1:], "", "")[:2]
                 return Target(resource, namespace, name, subresource)
         return None
+
+
+def _makes(request: Request, target: Target) -> bool:
+    """Whether a write may create what is not there: apply, and the PUT of a Lease (AllowCreateOnUpdate)."""
+    if request.method == "PUT" and target.kind == "leases":
+        if json.loads(request.body or b"{}")["metadata"].get("uid"):
+            raise _No(409, "Conflict", "the UID in the precondition does not match", target.name)
+        return True
+    return request.content_type == "application/apply-patch+yaml"
 
 
 def selected(value: Json, target: Target, query: dict[str, str]) -> bool:
