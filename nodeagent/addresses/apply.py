@@ -1,0 +1,213 @@
+"""Links and addresses in the kernel, by rtnetlink."""
+
+import errno
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from functools import reduce
+from ipaddress import IPv4Interface, IPv6Interface, ip_address
+from typing import Any, NoReturn
+
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from nodeagent.addresses.plan import (
+    MARK,
+    OLDEST_KERNEL,
+    Add,
+    Done,
+    Event,
+    Failed,
+    Link,
+    LinkGone,
+    LinkSeen,
+    Outcome,
+    Placed,
+    PrefixGone,
+    PrefixSeen,
+    Present,
+    Refresh,
+    Remove,
+    Settings,
+    Step,
+    Unsupported,
+    VipGone,
+    fold,
+    listed,
+    supported,
+)
+from roost.frames.ethernet import MAC_LENGTH, Mac
+from roost.process import Unreachable
+
+Message = Any  # pyroute2 ships no types
+
+_SCOPE_LINK = 253  # linux/rtnetlink.h
+_FLAGS = {4: 0x200, 6: 0x200 | 0x02}  # linux/if_addr.h: NOPREFIXROUTE; NODAD, which is IPv6's
+_FOREVER = 0xFFFFFFFF
+_UP = 0x1  # linux/if.h: IFF_UP
+_GROUPS = 0x1 | 0x10 | 0x100  # linux/rtnetlink.h: RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
+
+
+class Addresses:
+    """Reads links and addresses, and puts VIPs on and off, in the network namespace where it is made."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises Unsupported where the kernel is too old to keep our mark."""
+        if not supported(release := os.uname().release):
+            wanted = ".".join(map(str, OLDEST_KERNEL))
+            raise Unsupported(f"kernel {release} keeps no mark on an address: {wanted} or newer is needed")
+        self.settings = settings
+        self._netlink = AsyncIPRoute()
+
+    async def close(self) -> None:
+        """Close the socket; what is on the links stays until its lifetime ends."""
+        self._netlink.close()
+
+    async def links(self) -> tuple[Link, ...]:
+        """All links with their own prefixes, in order of their index."""
+        return listed(await self._links())
+
+    async def present(self) -> frozenset[Present]:
+        """All addresses of all links, whoever put them there."""
+        async with _reachable():
+            names = {link["index"]: link.get("ifname") for link in await self._dump(self._netlink.link)}
+            found = await self._dump(self._netlink.addr)
+        return frozenset(_present(message, names[message["index"]]) for message in found if message["index"] in names)
+
+    async def do(self, steps: Iterable[Step]) -> tuple[Outcome, ...]:
+        """Take *steps* in their order; one that fails keeps none of the others back."""
+        return tuple([await self._one(step) for step in steps])
+
+    async def watch(self, changed: Callable[[tuple[Link, ...]], None]) -> NoReturn:
+        """Call *changed* with all links now, whenever they change, and whenever an address with our mark went.
+
+        Where events were lost (ENOBUFS) everything is read again.
+        """
+        while True:
+            monitor = AsyncIPRoute()
+            try:
+                async with _reachable():
+                    await monitor.bind(groups=_GROUPS)
+                    links = await self._links()  # events were recorded before this: what we hear twice does no harm
+                    changed(listed(links))
+                    await self._follow(monitor, links, changed)
+            finally:
+                monitor.close()
+
+    async def _follow(
+        self, monitor: Message, links: Mapping[int, Link], changed: Callable[[tuple[Link, ...]], None]
+    ) -> None:
+        """Fold events into *links* until some are lost."""
+        try:
+            while True:
+                before, lost = links, False
+                async with aclosing(monitor.get()) as burst:
+                    async for message in burst:
+                        event = _event(message)
+                        lost |= isinstance(event, VipGone)
+                        links = fold(links, event) if event else links
+                if lost or links != before:
+                    changed(listed(links))
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+
+    async def _links(self) -> Mapping[int, Link]:
+        async with _reachable():
+            messages = [*await self._dump(self._netlink.link), *await self._dump(self._netlink.addr)]
+        events = [event for message in messages if (event := _event(message))]
+        return reduce(fold, events, dict[int, Link]())
+
+    async def _dump(self, of: Message) -> list[Message]:
+        return [message async for message in await of("dump")]
+
+    async def _one(self, step: Step) -> Outcome:
+        try:
+            index = socket.if_nametoindex(step.at.device)
+            async with _reachable(but=NetlinkError):
+                await self._netlink.addr(_COMMANDS[type(step)], index=index, **self._wish(step))
+        except NetlinkError as error:
+            return Done(step) if _is_as_wanted(step, error.code) else Failed(step, error.code)
+        except OSError:  # there is no such device
+            return Done(step) if _is_as_wanted(step, errno.ENODEV) else Failed(step, errno.ENODEV)
+        return Done(step)
+
+    def _wish(self, step: Step) -> dict[str, object]:
+        address = step.at.address
+        match step:
+            case Remove():
+                return {"address": str(address), "prefixlen": step.prefix_length}
+            case Add() | Refresh():
+                return {
+                    "address": str(address),
+                    "prefixlen": address.max_prefixlen,
+                    "scope": _SCOPE_LINK,
+                    "flags": _FLAGS[address.version],
+                    "proto": MARK,
+                    "valid_lft": self.settings.lifetime,
+                    "preferred_lft": 0,  # deprecated: no source for connections of the node's own
+                }
+
+
+_COMMANDS: Mapping[type[Step], str] = {Add: "add", Refresh: "replace", Remove: "del"}
+
+
+def _is_as_wanted(step: Step, code: int) -> bool:
+    """Whether a refusal means that somebody else did it: what is to be removed is not there."""
+    return isinstance(step, Remove) and code in {errno.EADDRNOTAVAIL, errno.ENODEV}
+
+
+@asynccontextmanager
+async def _reachable(but: type[Exception] | tuple[()] = ()) -> AsyncIterator[None]:
+    try:
+        yield
+    except but:
+        raise
+    except (OSError, NetlinkError) as error:
+        raise Unreachable(f"rtnetlink: {error}") from error
+
+
+def _present(message: Message, device: str) -> Present:
+    address = ip_address(message.get("local") or message.get("address"))
+    left = message.get("cacheinfo")["ifa_valid"]
+    return Present(
+        Placed(address, device), message["prefixlen"], message.get("proto") or 0, None if left == _FOREVER else left
+    )
+
+
+def _event(message: Message) -> Event | None:
+    """What a message of rtnetlink says, from a dump as well as from a group; None when it is nothing to us."""
+    match message["event"]:
+        case "RTM_NEWLINK" if message["family"] == socket.AF_UNSPEC:  # bridges speak of their ports as AF_BRIDGE
+            return LinkSeen(_link(message))
+        case "RTM_DELLINK" if message["family"] == socket.AF_UNSPEC:
+            return LinkGone(message["index"])
+        case "RTM_NEWADDR" if message.get("proto") != MARK:
+            return PrefixSeen(message["index"], _prefix(message))
+        case "RTM_DELADDR":
+            index = message["index"]
+            return VipGone(index) if message.get("proto") == MARK else PrefixGone(index, _prefix(message))
+        case _:
+            return None
+
+
+def _link(message: Message) -> Link:
+    mac = message.get("address") or ""
+    info = message.get("linkinfo")
+    return Link(
+        name=message.get("ifname"),
+        index=message["index"],
+        mac=Mac.parse(mac) if mac.count(":") == MAC_LENGTH - 1 else None,
+        mtu=message.get("mtu"),
+        kind=(info.get("kind") if info else None) or "",
+        up=bool(message["flags"] & _UP and message.get("carrier")),
+    )
+
+
+def _prefix(message: Message) -> IPv4Interface | IPv6Interface:
+    """The link's own address with its prefix; on a point-to-point link the prefix is the other end's, not ours."""
+    own, far = message.get("local"), message.get("address")
+    if message["family"] == socket.AF_INET6:
+        return IPv6Interface(f"{far if own is None else own}/{message['prefixlen'] if own is None else 128}")
+    return IPv4Interface(f"{own or far}/{message['prefixlen'] if own in (None, far) else 32}")

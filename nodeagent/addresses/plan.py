@@ -1,0 +1,234 @@
+"""Which VIPs the links of this node should carry, the steps to get there, and what events say of links. No I/O."""
+
+import re
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+
+from roost.frames.ethernet import Mac
+
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
+
+MARK = 82  # IFA_PROTO of what we add: we never touch an address without it
+OLDEST_KERNEL = (5, 18)  # the first that keeps IFA_PROTO
+
+
+class Unsupported(Exception):
+    """No address can carry our mark on this machine; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How long an address outlives the agent that put it there, in seconds; house-keeping, the gate is the fence."""
+
+    lifetime: int = 60
+    refresh: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network device; *up* means both switched on and with carrier, *prefixes* are its own, without VIPs of ours.
+
+    *kind* is the kernel's word (`bond`, `vlan`, `bridge`, `veth` …), and empty for hardware. *mac* is None where the
+    device has no Ethernet address.
+    """
+
+    name: str
+    index: int
+    mac: Mac | None
+    mtu: int
+    kind: str
+    up: bool
+    prefixes: tuple[Interface, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A VIP on a device."""
+
+    address: Address
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """An address that the kernel has; *mark* is its IFA_PROTO (0: none), *seconds_left* None when it stays for ever."""
+
+    at: Placed
+    prefix_length: int
+    mark: int
+    seconds_left: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Put the VIP on its device: /32 or /128, scope link, deprecated, no prefix route, no DAD, with our mark."""
+
+    at: Placed
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """Give the VIP that is there its full lifetime again."""
+
+    at: Placed
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Take the VIP away."""
+
+    at: Placed
+    prefix_length: int
+
+
+Step = Add | Refresh | Remove
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The kernel has it so."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The kernel refused the step; it is planned anew from what the kernel has then."""
+
+    step: Step
+    errno: int
+
+
+Outcome = Done | Failed
+
+
+def steps(have: Set[Present], want: Set[Placed], *, synced: bool, settings: Settings) -> tuple[Step, ...]:
+    """Adds, then refreshes that are due, then removals; removals only after the first full list (*synced*).
+
+    A wanted VIP that its device carries without our mark stays as it is: foreign() tells of it.
+    """
+    ours = {present for present in have if present.mark == MARK}
+    right = {present.at: present for present in ours if present.prefix_length == present.at.address.max_prefixlen}
+    untouchable = {present.at for present in have - ours}
+    adds = [Add(at) for at in _ordered(want - right.keys() - untouchable)]
+    refreshes = [Refresh(at) for at in _ordered(want & right.keys()) if _due(right[at], settings) <= 0]
+    removes = [present for present in ours if present.at not in want or right.get(present.at) != present]
+    if not synced:
+        return (*adds, *refreshes)
+    removes.sort(key=lambda present: (_key(present.at), present.prefix_length))
+    return (*adds, *refreshes, *(Remove(present.at, present.prefix_length) for present in removes))
+
+
+def foreign(have: Set[Present], want: Iterable[Placed]) -> frozenset[Placed]:
+    """Where this node carries wanted VIPs that somebody else put there.
+
+    On the wanted device we leave them alone. Elsewhere (kube-ipvs0 has every VIP) they do not hinder ours.
+    """
+    vips = {at.address for at in want}
+    return frozenset(present.at for present in have if present.mark != MARK and present.at.address in vips)
+
+
+def next_refresh(have: Set[Present], want: Set[Placed], settings: Settings) -> float | None:
+    """In how many seconds the next refresh is due; None when there is nothing to refresh."""
+    return min(
+        (_due(present, settings) for present in have if present.mark == MARK and present.at in want), default=None
+    )
+
+
+def _due(present: Present, settings: Settings) -> float:
+    """Seconds until *present* must be refreshed; an address of ours that would stay for ever gets its lifetime now."""
+    if present.seconds_left is None:
+        return 0.0
+    return max(0.0, float(present.seconds_left - (settings.lifetime - settings.refresh)))
+
+
+def supported(release: str) -> bool:
+    """Whether a kernel of this release (as `uname -r` says it) keeps our mark on an address."""
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return found is not None and (int(found[1]), int(found[2])) >= OLDEST_KERNEL
+
+
+def containing(links: Iterable[Link], address: Address) -> Link | None:
+    """The link with the subnet that contains *address*; the longest prefix wins, then the lowest index."""
+    found = [
+        (prefix.network.prefixlen, -link.index, link)
+        for link in links
+        for prefix in link.prefixes
+        if prefix.version == address.version and prefix.network.num_addresses > 1 and address in prefix.network
+    ]
+    return max(found, key=lambda candidate: candidate[:2])[2] if found else None
+
+
+def named(links: Iterable[Link], name: str) -> Link | None:
+    """The link called *name*."""
+    return next((link for link in links if link.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSeen:
+    """A link as it is now; its prefixes are told apart, and stay."""
+
+    link: Link
+
+
+@dataclass(frozen=True, slots=True)
+class LinkGone:
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixSeen:
+    index: int
+    prefix: Interface
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixGone:
+    index: int
+    prefix: Interface
+
+
+@dataclass(frozen=True, slots=True)
+class VipGone:
+    """An address with our mark went: we removed it, or its time was up, or somebody else did."""
+
+    index: int
+
+
+Event = LinkSeen | LinkGone | PrefixSeen | PrefixGone | VipGone
+
+
+def fold(links: Mapping[int, Link], event: Event) -> Mapping[int, Link]:
+    """The links after *event*, by index. Hearing an event twice does no harm."""
+    match event:
+        case LinkSeen(link):
+            known = links.get(link.index)
+            return {**links, link.index: replace(link, prefixes=known.prefixes if known else ())}
+        case LinkGone(index):
+            return {key: link for key, link in links.items() if key != index}
+        case PrefixSeen(index, prefix) if index in links and prefix not in links[index].prefixes:
+            return _with(links, index, (*links[index].prefixes, prefix))
+        case PrefixGone(index, prefix) if index in links:
+            return _with(links, index, tuple(other for other in links[index].prefixes if other != prefix))
+        case _:
+            return links
+
+
+def listed(links: Mapping[int, Link]) -> tuple[Link, ...]:
+    """The links in order of their index."""
+    return tuple(links[index] for index in sorted(links))
+
+
+def _with(links: Mapping[int, Link], index: int, prefixes: tuple[Interface, ...]) -> Mapping[int, Link]:
+    in_order = tuple(sorted(prefixes, key=lambda prefix: (prefix.version, int(prefix), prefix.network.prefixlen)))
+    return {**links, index: replace(links[index], prefixes=in_order)}
+
+
+def _ordered(places: Set[Placed]) -> list[Placed]:
+    return sorted(places, key=_key)
+
+
+def _key(at: Placed) -> tuple[int, int, str]:
+    return at.address.version, int(at.address), at.device

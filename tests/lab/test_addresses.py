@@ -1,0 +1,176 @@
+"""Links and addresses of a real kernel: what we put there is ours alone, and goes by itself."""
+
+import asyncio
+import json
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from ipaddress import ip_interface
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nodeagent.addresses.apply import Addresses
+from nodeagent.addresses.plan import Add, Link, Placed, Settings, foreign, named, steps
+from tests.lab.pair import NODE4, NODE6, NODE_MAC, PATIENCE, UPLINK, VIP4, VIP6, Pair, ip, pair, until
+from tests.nodeagent.addresses.contract import AddressesContract, Stage
+
+
+@pytest.fixture
+def segment() -> Iterator[Pair]:
+    with pair() as made:
+        yield made
+
+
+@pytest.fixture
+async def addresses(segment: Pair) -> AsyncIterator[Addresses]:
+    addresses = Addresses(Settings(lifetime=2, refresh=1))
+    yield addresses
+    await addresses.close()
+
+
+@pytest.fixture
+def stage(addresses: Addresses) -> Stage:
+    def wait(seconds: float) -> None:
+        end = time.monotonic() + seconds
+        until(lambda: time.monotonic() >= end, "time passes", seconds + 1)
+
+    return Stage(addresses, wait)
+
+
+class TestAddressesInTheKernel(AddressesContract):
+    pass
+
+
+def shown(address: object) -> dict[str, Any]:
+    """What the ip program says of an address of the uplink."""
+    (link,) = json.loads(ip("-j", "addr", "show", "dev", UPLINK))
+    (found,) = [info for info in link["addr_info"] if info["local"] == str(address)]
+    assert isinstance(found, dict)
+    return found
+
+
+async def test_a_vip_has_the_shape_that_harms_nobody(addresses: Addresses) -> None:
+    routes = ip("route") + ip("-6", "route")
+    await addresses.do([Add(Placed(VIP4, UPLINK)), Add(Placed(VIP6, UPLINK))])
+    four, six = shown(VIP4), shown(VIP6)
+    assert (four["prefixlen"], four["scope"], four["deprecated"], four["noprefixroute"]) == (32, "link", True, True)
+    assert (six["prefixlen"], six["deprecated"], six["noprefixroute"], six["nodad"]) == (128, True, True, True)
+    assert four["valid_life_time"] <= 2
+    assert ip("route") + ip("-6", "route") == routes
+    assert "tentative" not in six
+
+
+async def test_the_nodes_own_addresses_are_told_and_stay(addresses: Addresses) -> None:
+    want = {Placed(NODE4, UPLINK), Placed(NODE6, UPLINK)}
+    have = await addresses.present()
+    assert foreign(have, want) == want
+    assert steps(have, want, synced=True, settings=addresses.settings) == ()
+    assert steps(have, set(), synced=True, settings=addresses.settings) == ()
+
+
+async def test_links_are_read_with_their_own_prefixes(segment: Pair, addresses: Addresses) -> None:
+    ip("addr", "add", "10.9.0.1", "peer", "10.9.0.2/32", "dev", UPLINK)
+    link = named(await addresses.links(), UPLINK)
+    assert link is not None
+    assert replace(link, index=0, prefixes=()) == Link(UPLINK, 0, NODE_MAC, 1500, "veth", up=True)
+    expected = {ip_interface(f"{NODE4}/24"), ip_interface("10.9.0.1/32"), ip_interface(f"{NODE6}/64")}
+    assert {prefix for prefix in link.prefixes if not prefix.is_link_local} == expected
+
+
+class Told:
+    """What was told of the uplink, and waiting for it."""
+
+    def __init__(self) -> None:
+        self.links: tuple[Link, ...] = ()
+        self.times = 0
+        self.woken = asyncio.Event()
+
+    def __call__(self, links: tuple[Link, ...]) -> None:
+        self.links, self.times = links, self.times + 1
+        self.woken.set()
+
+    async def when(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                self.woken.clear()
+                await self.woken.wait()
+
+    def uplink(self) -> Link | None:
+        return named(self.links, UPLINK)
+
+    def is_up(self) -> bool:
+        link = self.uplink()
+        return link is not None and link.up
+
+
+@pytest.fixture
+async def told(addresses: Addresses) -> AsyncIterator[Told]:
+    told = Told()
+    async with asyncio.TaskGroup() as tasks:
+        watching = tasks.create_task(addresses.watch(told))
+        await told.when(lambda: told.times > 0)
+        yield told
+        watching.cancel()
+
+
+async def test_the_far_end_going_down_and_up_is_told(segment: Pair, told: Told) -> None:
+    assert told.is_up()
+    ip("-n", segment.client, "link", "set", UPLINK, "down")
+    await told.when(lambda: not told.is_up())
+    ip("-n", segment.client, "link", "set", UPLINK, "up")
+    await told.when(told.is_up)
+
+
+async def test_prefixes_and_links_that_come_and_go_are_told(told: Told) -> None:
+    prefix = ip_interface("10.7.0.1/24")
+    ip("addr", "add", str(prefix), "dev", UPLINK)
+    await told.when(lambda: prefix in (link.prefixes if (link := told.uplink()) else ()))
+    ip("addr", "del", str(prefix), "dev", UPLINK)
+    await told.when(lambda: prefix not in (link.prefixes if (link := told.uplink()) else ()))
+    ip("link", "del", UPLINK)
+    await told.when(lambda: told.uplink() is None)
+
+
+async def test_a_vip_that_is_lost_is_told(addresses: Addresses, told: Told) -> None:
+    await addresses.do([Add(Placed(VIP4, UPLINK)), Add(Placed(VIP6, UPLINK))])
+    times = told.times
+    ip("addr", "del", f"{VIP4}/32", "dev", UPLINK)
+    await told.when(lambda: told.times > times)
+    assert {present.at.address for present in await addresses.present()} >= {VIP6}
+
+
+async def test_lost_events_lead_to_reading_everything_again(segment: Pair, told: Told) -> None:
+    """More happens while the loop stands still than the kernel remembers for us."""
+    places = [f"10.{8 + n // 250}.{n % 250}.1/24 dev {UPLINK}" for n in range(1000)]
+    flood, back = ("".join(f"addr {verb} {place}\n" for place in places) for verb in ("add", "del"))
+    for commands in (flood, back) * 3:
+        subprocess.run(["ip", "-batch", "-"], input=commands, text=True, check=True)  # noqa: ASYNC221 - this is the stall
+    ip("-n", segment.client, "link", "set", UPLINK, "down")
+    await told.when(lambda: not told.is_up())
+    link = told.uplink()
+    assert link is not None
+    assert {prefix for prefix in link.prefixes if prefix.version == 4} == {ip_interface(f"{NODE4}/24")}
+
+
+async def test_no_file_and_no_task_stays_open(segment: Pair) -> None:
+    def count() -> tuple[int, int]:
+        return len(list(Path("/proc/self/fd").iterdir())), len(asyncio.all_tasks())
+
+    async def work() -> None:
+        addresses, told = Addresses(Settings()), Told()
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(addresses.watch(told))
+            await told.when(lambda: told.times > 0)
+            watching.cancel()
+        await addresses.present()
+        await addresses.close()
+
+    before = count()
+    for _ in range(3):
+        await work()
+    for _ in range(10):
+        await asyncio.sleep(0)  # transports close in the next turn of the loop
+    assert count() == before
