@@ -1,0 +1,1 @@
+"""`roost status`: one page that says how a cluster's VIPs are."""

@@ -1,0 +1,78 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kubectl_roost.__main__ import Exit, main
+from roost.kube.client import Kube, Settings
+from roost.kube.wire import VIRTUALIPS
+from roost.process import Unreachable
+from tests.fakes.api import FakeApi
+from tests.kubectl_roost.cluster import vip
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
+    """The API server that the command reaches."""
+    far = FakeApi()
+
+    async def connect(settings: Settings, *, user_agent: str) -> Kube:
+        assert user_agent.startswith("roost/")
+        if settings.kubeconfig == "nowhere":
+            raise Unreachable("no usable configuration (nowhere)")
+        return far.kube()
+
+    monkeypatch.setattr(Kube, "connect", connect)
+    return far
+
+
+def test_all_is_well(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    api.put(VIRTUALIPS, vip("192.0.2.7"))
+    assert main(["status"]) == Exit.WELL
+    assert "192.0.2.7   shop/web" in capsys.readouterr().out
+
+
+def test_something_needs_attention(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    api.put(VIRTUALIPS, vip("192.0.2.7", "NoHolder", "nobody holds its group"))
+    assert main(["status"]) == Exit.ATTENTION
+    assert "VIP 192.0.2.7: NoHolder: nobody holds its group" in capsys.readouterr().out
+
+
+def test_json_is_one_object(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    api.put(VIRTUALIPS, vip("192.0.2.7"))
+    assert main(["status", "--output", "json"]) == Exit.WELL
+    assert json.loads(capsys.readouterr().out)["vips"][0]["address"] == "192.0.2.7"
+
+
+@pytest.mark.usefixtures("api")
+def test_a_server_out_of_reach_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--kubeconfig", "nowhere"]) == Exit.ATTENTION
+    assert capsys.readouterr().err == "error: no usable configuration (nowhere)\n"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        pytest.param(["statsu"], id="no such command"),
+        pytest.param(["status", "--outptu", "json"], id="no such option"),
+        pytest.param(["status", "--output", "yaml"], id="no such output"),
+        pytest.param(["status", "--timeout", "0"], id="no time at all"),
+        pytest.param(["status", "here"], id="an argument too many"),
+    ],
+)
+def test_a_wrong_command_line_is_2(argv: list[str]) -> None:
+    assert main(argv) == Exit.USAGE
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["status", "--help"], ["--version"], []])
+def test_help_is_no_error(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == Exit.WELL
+    assert capsys.readouterr().out
+
+
+def test_help_does_not_wait_for_the_client_of_the_api() -> None:
+    program = "import sys, kubectl_roost.__main__ as m; m.main(['--help']); sys.exit('kubernetes' in sys.modules)"
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, cwd=root)
