@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -56,22 +56,26 @@ class _Rule:
 class FakeApi:
     """The server. ``api.kube()`` is a client of it; the other methods are the test's own hands."""
 
-    def __init__(self, served: Iterable[Resource[Any]] = EVERYTHING) -> None:
-        self.server = Server(served)
+    def __init__(self, served: Iterable[Resource[Any]] = EVERYTHING, server: Server | None = None) -> None:
+        self.server = server or Server(served)
         self.requests: list[Request] = []
-        self.down = False  # nobody answers
+        self.down: bool | Literal["hangs"] = False  # True: every request fails at once; "hangs": none is answered
         self.ends_watches = False  # every watch is ended as soon as it has said what there is
         self._rules: list[_Rule] = []
         self._held: list[Callable[[], None]] = []
         self._changed = asyncio.Event()
         self._breaks = 0
         self._bookmarks = 0
-        self.server.changed = self._wake
+        self.server.listeners.append(self._wake)
 
     # -- the test's hands
 
     def kube(self) -> Kube:
         return Kube(self)
+
+    def beside(self) -> "FakeApi":
+        """The same server seen over another line: with faults and a record of requests of its own."""
+        return FakeApi(server=self.server)
 
     def refuse(self, refusal: Callable[[str, Target, Json | None, Json | None], str | None]) -> None:
         """Admission: *refusal* of (method, target, old, new) gives the message of a 403, or None."""
@@ -230,7 +234,7 @@ class FakeApi:
 
     def _rule(self, method: str, target: Target | None) -> Fault | Refuse | None:
         if self.down:
-            return Fault.LOST
+            return Fault.HANG if self.down == "hangs" else Fault.LOST
         for rule in self._rules:
             if rule.times and _fits(rule, method, target):
                 rule.times -= 1

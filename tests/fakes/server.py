@@ -63,7 +63,7 @@ class Server:
         self.history: list[Event] = []
         self.forgotten = 0  # events up to this version are gone
         self.version = 100
-        self.changed: Callable[[], None] = lambda: None
+        self.listeners: list[Callable[[], None]] = []
         self._applied: dict[tuple[str, tuple[str, str, str]], Json] = {}
 
     def answer(self, request: Request, target: Target | None) -> Response:
@@ -220,7 +220,8 @@ class Server:
 
     def _note(self, target: Target, old: Json | None, new: Json | None) -> None:
         self.history.append(Event(self.version, target.kind, old, new))
-        self.changed()
+        for listener in self.listeners:
+            listener()
 
     def target(self, path: str) -> Target | None:
         for resource in self.served:
