@@ -1,0 +1,1 @@
+"""What the neighbours on the segment are told: which VIPs are here."""

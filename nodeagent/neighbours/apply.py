@@ -1,0 +1,122 @@
+"""Frames out of a device, and the task that sends each when it is due."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Iterable, Set
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
+
+from nodeagent.neighbours import plan
+from nodeagent.neighbours.plan import Address, Settings, State
+from roost.frames.ethernet import Mac
+from roost.process import Clock, Unreachable
+
+_NO_LINK = {errno.ENETDOWN, errno.ENXIO, errno.ENODEV}
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How many frames left, how many the gate held back, and how many found no link."""
+
+    frames: int = 0
+    refused: int = 0
+    linkless: int = 0
+
+    def __add__(self, other: "Sent") -> "Sent":
+        return Sent(self.frames + other.frames, self.refused + other.refused, self.linkless + other.linkless)
+
+
+class Wire(Protocol):
+    """A device to send frames from."""
+
+    def send(self, frames: Iterable[bytes]) -> Sent: ...
+
+
+class PacketSocket:
+    """Sends whole frames from one device (packet(7)), and hears nothing."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self._socket: socket.socket | None = None
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def send(self, frames: Iterable[bytes]) -> Sent:
+        """Raises Unreachable where sending is not allowed at all; a missing link is no error, it is counted."""
+        return sum((self._one(frame) for frame in frames), Sent())
+
+    def _one(self, frame: bytes) -> Sent:
+        try:
+            self._opened().send(frame)
+        except OSError as error:
+            if error.errno in _NO_LINK:
+                self.close()  # a device of that name may come again, as another
+                return Sent(linkless=1)
+            if error.errno in {errno.ENOBUFS, errno.EAGAIN}:  # what nftables drops at egress is told as ENOBUFS
+                return Sent(refused=1)
+            raise Unreachable(f"packet socket on {self.device}: {error}") from error
+        return Sent(frames=1)
+
+    def _opened(self) -> socket.socket:
+        if self._socket is None:
+            opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+            try:
+                opened.setblocking(False)
+                opened.bind((self.device, 0))  # protocol 0: nothing is received
+            except OSError:
+                opened.close()
+                raise
+            self._socket = opened
+        return self._socket
+
+
+class Announcer:
+    """Announces on one device the VIPs it is told to; `announce()` runs in a task of its own.
+
+    *mac* is the device's, and may be set anew when that changes; *sent* counts since the start.
+    """
+
+    def __init__(self, wire: Wire, mac: Mac, clock: Clock, settings: Settings) -> None:
+        self.mac = mac
+        self.sent = Sent()
+        self._wire, self._clock = wire, clock
+        self._state = State.silent(settings)
+        self._changed = asyncio.Event()
+
+    @property
+    def announced(self) -> frozenset[Address]:
+        return self._state.announced
+
+    def want(self, vips: Set[Address]) -> None:
+        """Announce *vips* and no others; those that are new, at once."""
+        have = self.announced
+        if gone := have - vips:
+            self._state = plan.stop(self._state, gone)
+        if new := vips - have:
+            self.again(new)
+
+    def again(self, vips: Iterable[Address]) -> None:
+        """Announce *vips* as if they were new: somebody else was heard to claim them, or the link came back."""
+        self._state = plan.start(self._state, vips, self._clock.now())
+        self._changed.set()
+
+    async def announce(self) -> NoReturn:
+        """Send every frame when it is due."""
+        while True:
+            self._changed.clear()
+            due = plan.due(self._state, self._clock.now())
+            self._state = due.state
+            self.sent += self._wire.send([plan.frame(turn, self.mac) for turn in due.turns])
+            await self._until(due.wake)
+
+    async def _until(self, wake: float | None) -> None:
+        """Return at *wake*, or when there is something new."""
+        try:
+            async with asyncio.timeout(None if wake is None else max(0.0, wake - self._clock.now())):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
