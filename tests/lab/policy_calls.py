@@ -4,6 +4,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from lab.api import Api, ApiError
@@ -100,6 +101,9 @@ class Callers:
     def read(self, path: str) -> Object:
         return self._admin.request("GET", path)
 
+    def answers(self, path: str) -> bool:
+        return self.call("admin", "GET", path) == ALLOWED
+
     def make(self, path: str, body: Object) -> Object:
         """As the admin: the object anew, also if it is there."""
         self.remove(f"{path}/{body['metadata']['name']}")
@@ -152,6 +156,8 @@ def people(name: str) -> Object:
 
 def enrol(callers: Callers) -> None:
     """Make everybody who calls: three nodes, a trust zone's agent, a static Pod's certificate, controller, author."""
+    for plural in KINDS:  # the first request after a kind is made may find its storage not ready (429)
+        eventually(f"{plural} are served", partial(callers.answers, f"{ROOST}/{plural}"))
     for name, labels in ((UNTRUSTED, {}), (TRUSTED, {"roost.dev/service-authors": "trusted"})):
         callers.ensure("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
     nodes = {name: callers.ensure("/api/v1/nodes", named(name)) for name in ("m1", "m2", "m3")}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.rack import Rack
+from lab.cluster import Lab
 from tests.lab.policy_calls import (
     ALLOWED,
     LEASES,
@@ -28,7 +28,7 @@ from tests.lab.policy_calls import (
     service,
     table,
 )
-from tests.lab.policy_cases import AGENTS, APPLIED, CALLS, LEASE, SEGMENTS, TABLE, VIP, VIPS
+from tests.lab.policy_cases import AGENTS, CALLS, LEASE, SEGMENTS, TABLE, VIP, VIPS
 
 SERVICES = SERVICE.removesuffix("/web")
 IN_TRUSTED = SERVICES.replace(UNTRUSTED, TRUSTED)
@@ -57,28 +57,11 @@ def answered(answer: Answer, wanted: Answer) -> None:
 
 
 @pytest.fixture(scope="module")
-def callers(rack: Rack) -> Iterator[Callers]:
-    """Everybody who calls, and every policy in effect."""
-    with closing(Callers(rack.admin, rack.client_api)) as callers:
+def callers(lab: Lab) -> Iterator[Callers]:
+    """Everybody who calls."""
+    with closing(Callers(lab.admin, lab.client_api)) as callers:
         enrol(callers)
-        wait_for_policies(callers)
         yield callers
-
-
-def wait_for_policies(callers: Callers) -> None:
-    """Until each policy refuses a call that it must: the server takes one up some seconds after it is made."""
-    callers.make(AGENTS, named("m2"))
-    callers.make(SERVICES, service())
-    segment, owned = callers.make(SEGMENTS, named("policies")), callers.make(LEASES, lease("m2"))
-    for policy, who, method, path, body in (
-        ("roost-nodeagent-own-node", "m1", "PATCH", f"{AGENTS}/m2/status", APPLIED),
-        ("roost-nodeagent-segments", "unbound", "PUT", f"{SEGMENTS}/policies/status", segment | {"status": table()}),
-        ("roost-nodeagent-leases", "m1", "PUT", f"{LEASES}/m2", owned),
-        ("roost-cloudprovider-no-spec", "controller", "PATCH", SERVICE, {"spec": {"loadBalancerIP": "192.0.2.7"}}),
-        ("roost-service-authors", "author", "POST", SERVICES, service(hwaddr="x")),
-    ):
-        trial: tuple[str, str, str, Object] = (who, method, f"{path}?dryRun=All", body)
-        eventually(f"{policy} is in effect", lambda trial=trial: callers.call(*trial).code == 403)  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("case", by_sentence(TABLE))
