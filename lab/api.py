@@ -40,6 +40,7 @@ class Api:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._timeout = timeout
         self._local = threading.local()
+        self._connections: list[http.client.HTTPSConnection] = []
 
     def request(
         self, method: str, path: str, body: object = None, *, kind: str = "", headers: Mapping[str, str] | None = None
@@ -89,9 +90,9 @@ class Api:
             try:
                 return self._once(kept, method, path, data, headers)
             except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-                self.close()  # the server closed it while nothing was asked: nothing was done, ask anew
+                self.hang_up()  # the server closed it while nothing was asked: nothing was done, ask anew
             except (OSError, http.client.HTTPException) as error:
-                self.close()
+                self.hang_up()
                 raise ApiError(0, f"{method} {path}: {error}") from error
         fresh = http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout, context=self._tls)
         try:
@@ -100,6 +101,7 @@ class Api:
             fresh.close()
             raise ApiError(0, f"{method} {path}: {error}") from error
         self._local.connection = fresh
+        self._connections.append(fresh)
         return answer
 
     @staticmethod
@@ -110,9 +112,17 @@ class Api:
         response = connection.getresponse()
         return response.status, response.read()
 
-    def close(self) -> None:
+    def hang_up(self) -> None:
         """Close this thread's connection; the next request opens another."""
         kept = getattr(self._local, "connection", None)
         if kept is not None:
             kept.close()
+            self._connections.remove(kept)
             self._local.connection = None
+
+    def close(self) -> None:
+        """Close the connections of all threads, at the end."""
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
+        self._local = threading.local()

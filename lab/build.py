@@ -18,6 +18,7 @@ from lab import progress
 
 GO = Path(__file__).parent / "go"
 OLDEST_GO = (1, 26)
+ELSEWHERE = "/usr/local/go/bin/go"  # where go.dev says to put it, though it is in nobody's PATH
 KUBERNETES = "v1.36.3"  # as in go/kube/go.mod; a test compares the two
 
 # Without these the API server calls itself v0.0.0-master, and clients that look at its version are led astray.
@@ -95,7 +96,7 @@ def find_go() -> str:
         " as https://go.dev/doc/install says, and have its bin directory in PATH (/usr/local/go/bin is found without)"
     )
     found = []
-    for path in (shutil.which("go"), "/usr/local/go/bin/go"):
+    for path in (shutil.which("go"), ELSEWHERE):
         if path and os.access(path, os.X_OK):
             version = _go_version(path)
             if version >= OLDEST_GO:

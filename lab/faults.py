@@ -91,5 +91,5 @@ class Faults(Programs):
             server.signal(signal.SIGCONT)
         else:
             server = self.control.start_program("kube-apiserver")
-        self.admin.close()
+        self.admin.hang_up()
         wait_for("the API server is ready again", self.admin.ready, 60, alive=[server], every=0.05)

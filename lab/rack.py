@@ -18,6 +18,7 @@ from lab.heartbeat import Heartbeat
 from lab.network import CLIENT, DRIVER, GATEWAY, NO_DAD, OBSERVER, Leg
 from lab.nodes import Node, ProxySettings
 from lab.pods import Pod, Pods
+from lab.probe import python_environment
 from lab.run import LabError, Process, run, wait_for
 
 MOST_NODES = 10
@@ -55,6 +56,7 @@ class Rack:
         self.work = Path(tempfile.mkdtemp(prefix="lab-", dir=isolate.INSIDE))
         self.nodes = {f"n{number}": Node(number, self.work / f"n{number}", self.ipv6) for number in self.numbers}
         self.control = ControlPlane(self.binaries, self.work, self.ipv6)
+        self._clients: list[Api] = []
         self._pods: Pods | None = None
         self._heartbeat: Heartbeat | None = None
         try:
@@ -76,6 +78,7 @@ class Rack:
                 future.result()
             self._mark("wired")
             self.admin = control.result()
+            self._clients.append(self.admin)
         self._mark("API server")
         self._heartbeat = Heartbeat(self.control.client(), self._revive)
         self._heartbeat.start()
@@ -137,6 +140,8 @@ class Rack:
         """Kill everything and remove every namespace of the lab."""
         if self._heartbeat is not None:
             self._heartbeat.stop()
+        for client in self._clients:
+            client.close()
         if self._pods is not None:
             self._pods.close()
         for node in self.nodes.values():
@@ -199,7 +204,9 @@ class Rack:
     def run_in(self, where: str, *command: str) -> str:
         """Run *command* on a node, or in a namespace (client, observer, gateway, switch, control), to its end."""
         node = self.nodes.get(where)
-        return run(node.command(*command) if node else ["ip", "netns", "exec", where, *command])
+        return run(
+            node.command(*command) if node else ["ip", "netns", "exec", where, *command], env=python_environment()
+        )
 
     # -- backends -----------------------------------------------------------------------------------------------------
 
@@ -239,6 +246,9 @@ class Rack:
             *(process for node in self.nodes.values() for process in node.processes),
         ]
 
-    def client_api(self, token: str) -> Api:
-        """A client of the API server as whoever *token* is."""
-        return Api(self.control.pki.server, self.control.pki.path("ca.crt"), token=token)
+    def client_api(self, token: str, *, timeout: float = 10) -> Api:
+        """A client of the API server as whoever *token* is; *timeout* in seconds per request."""
+        self._clients.append(
+            Api(self.control.pki.server, self.control.pki.path("ca.crt"), token=token, timeout=timeout)
+        )
+        return self._clients[-1]

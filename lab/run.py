@@ -63,7 +63,7 @@ class Process:
 
     def log(self) -> str:
         """All that it printed so far."""
-        return self.log_file.read_text(errors="replace")
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def tail(self, lines: int = TAIL) -> str:
         return "\n".join(self.log().splitlines()[-lines:])

@@ -1,0 +1,17 @@
+"""The other kind of lab: kube-proxy in iptables mode, one node, no IPv6."""
+
+from lab.cluster import Lab
+from lab.nodes import ProxySettings
+from lab.run import wait_for
+
+
+def test_kube_proxy_in_iptables_mode_on_ipv4_alone() -> None:
+    with Lab(nodes=1, ipv6=False, kube_proxy=ProxySettings("iptables", min_sync_period="100ms")) as lab:
+        lab.add_backend("web-1", "n1")
+        lab.kubectl("create", "service", "loadbalancer", "web", "--tcp=80:8080")
+        address = lab.api("GET", "/api/v1/namespaces/default/services/web")["spec"]["clusterIP"]
+        wait_for("it is in the rules", lambda: address in lab.run_in("n1", "iptables-save", "-t", "nat"))
+        assert "inet6" not in lab.run_in("n1", "ip", "address", "show", "scope", "global")
+        with lab.client(address) as client:
+            lab.run_in("client", "ip", "route", "add", "10.96.0.0/16", "via", "10.60.0.11")
+            client.wait_for_success(count=10)
