@@ -1,0 +1,268 @@
+"""The chart rendered by the real helm, and what the real API server makes of it."""
+
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+import yaml
+
+from lab import build
+from lab.cluster import Lab
+from lab.manifests import CHART
+
+Object = dict[str, Any]
+CLUSTER_SCOPED = {
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CustomResourceDefinition",
+    "Namespace",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+}
+
+
+def helm(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [str(build.ensure() / "helm"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env or dict(os.environ))
+
+
+def rendered(*values: str) -> list[Object]:
+    done = helm("template", "roost", str(CHART), *(word for value in values for word in ("--set", value)))
+    assert done.returncode == 0, done.stderr
+    return [thing for thing in yaml.safe_load_all(done.stdout) if thing]
+
+
+def of(kind: str, things: Iterable[Object]) -> list[Object]:
+    return [thing for thing in things if thing["kind"] == kind]
+
+
+def one(kind: str, things: Iterable[Object]) -> Object:
+    (found,) = of(kind, things)
+    return found
+
+
+def test_every_object_is_cluster_scoped_or_says_its_namespace() -> None:
+    things = rendered()
+    lost = [t["metadata"]["name"] for t in things if ("namespace" in t["metadata"]) is (t["kind"] in CLUSTER_SCOPED)]
+    assert lost == []
+    made = {thing["metadata"]["name"] for thing in of("Namespace", things)}
+    assert {thing["metadata"]["namespace"] for thing in things if "namespace" in thing["metadata"]} == made
+
+
+def test_no_object_is_there_twice() -> None:
+    names = Counter((t["kind"], t["metadata"].get("namespace"), t["metadata"]["name"]) for t in rendered())
+    assert [name for name, times in names.items() if times > 1] == []
+
+
+def test_namespaces_come_before_what_is_in_them() -> None:
+    kinds = [thing["kind"] for thing in rendered()]
+    assert kinds[:2] == ["Namespace", "Namespace"]
+    assert kinds.count("Namespace") == 2
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "DaemonSet"])
+def test_a_selector_matches_its_pods_and_survives_an_upgrade(kind: str) -> None:
+    thing = one(kind, rendered())
+    selector = thing["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= thing["spec"]["template"]["metadata"]["labels"].items()
+    assert set(selector) == {f"app.kubernetes.io/{word}" for word in ("name", "instance", "component")}
+
+
+def test_the_two_selectors_do_not_match_each_others_pods() -> None:
+    things = rendered()
+    agent, controller = (one(kind, things)["spec"] for kind in ("DaemonSet", "Deployment"))
+    assert not agent["selector"]["matchLabels"].items() <= controller["template"]["metadata"]["labels"].items()
+    assert not controller["selector"]["matchLabels"].items() <= agent["template"]["metadata"]["labels"].items()
+
+
+def test_every_account_bound_or_used_is_made() -> None:
+    things = rendered()
+    made = {thing["metadata"]["name"] for thing in of("ServiceAccount", things)}
+    bound = {
+        s["name"] for kind in ("RoleBinding", "ClusterRoleBinding") for t in of(kind, things) for s in t["subjects"]
+    }
+    used = {one(kind, things)["spec"]["template"]["spec"]["serviceAccountName"] for kind in ("Deployment", "DaemonSet")}
+    assert bound == used == made
+
+
+def test_every_binding_has_its_role() -> None:
+    things = rendered()
+    roles = {
+        (t["kind"], t["metadata"].get("namespace"), t["metadata"]["name"]) for t in things if t["kind"].endswith("Role")
+    }
+    for binding in (t for t in things if t["kind"].endswith("RoleBinding")):
+        ref = binding["roleRef"]
+        where = binding["metadata"].get("namespace") if ref["kind"] == "Role" else None
+        assert (ref["kind"], where, ref["name"]) in roles
+
+
+def test_every_policy_is_bound_and_denies() -> None:
+    things = rendered()
+    policies = {thing["metadata"]["name"] for thing in of("ValidatingAdmissionPolicy", things)}
+    bindings = of("ValidatingAdmissionPolicyBinding", things)
+    assert {binding["spec"]["policyName"] for binding in bindings} == policies
+    assert len(policies) == 5
+    assert all("Deny" in binding["spec"]["validationActions"] for binding in bindings)
+    assert all(policy["spec"]["failurePolicy"] == "Fail" for policy in of("ValidatingAdmissionPolicy", things))
+
+
+@pytest.mark.parametrize(
+    ("kind", "added"),
+    [pytest.param("DaemonSet", ["NET_ADMIN", "NET_RAW"], id="agent"), pytest.param("Deployment", [], id="controller")],
+)
+def test_a_pod_has_no_right_that_it_does_not_need(kind: str, added: list[str]) -> None:
+    spec = one(kind, rendered())["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    security = container["securityContext"]
+    assert security["capabilities"]["drop"] == ["ALL"]
+    assert security["capabilities"].get("add", []) == added
+    assert security["readOnlyRootFilesystem"] is True
+    assert security["allowPrivilegeEscalation"] is False
+    assert "privileged" not in security
+    assert spec.get("hostNetwork", False) is (kind == "DaemonSet")
+    assert "hostPID" not in spec
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "DaemonSet"])
+def test_probes_and_flags_name_the_port_that_is_set(kind: str) -> None:
+    things = rendered("nodeagent.healthPort=12345", "cloudprovider.healthPort=12345")
+    (container,) = one(kind, things)["spec"]["template"]["spec"]["containers"]
+    assert "--health-port=12345" in container["args"]
+    assert container["ports"] == [{"name": "health", "containerPort": 12345, "protocol": "TCP"}]
+    probes = {probe: container[f"{probe}Probe"]["httpGet"] for probe in ("liveness", "readiness")}
+    assert probes == {
+        "liveness": {"path": "/livez", "port": "health"},
+        "readiness": {"path": "/readyz", "port": "health"},
+    }
+
+
+def test_the_agent_runs_on_every_node_and_goes_last() -> None:
+    daemonset = one("DaemonSet", rendered())["spec"]
+    spec = daemonset["template"]["spec"]
+    assert spec["tolerations"] == [{"operator": "Exists"}]
+    assert spec["priorityClassName"] == "system-node-critical"
+    assert spec["terminationGracePeriodSeconds"] == 15
+    assert daemonset["updateStrategy"]["rollingUpdate"] == {"maxUnavailable": 1}
+    annotations = daemonset["template"]["metadata"]["annotations"]
+    assert annotations["cluster-autoscaler.kubernetes.io/enable-ds-eviction"] == "true"
+
+
+def test_the_agent_learns_its_node_and_its_interface() -> None:
+    (container,) = one("DaemonSet", rendered("nodeagent.interface=bond0.20"))["spec"]["template"]["spec"]["containers"]
+    assert {"--node-name=$(NODE_NAME)", "--interface=bond0.20"} <= set(container["args"])
+    assert {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}} in container["env"]
+
+
+@pytest.mark.parametrize(
+    ("values", "image"),
+    [
+        pytest.param((), "localhost/roost-lb:0.1.0", id="the chart's version"),
+        pytest.param(("image.tag=edge",), "localhost/roost-lb:edge", id="a tag"),
+        pytest.param(
+            ("image.tag=edge", f"image.digest=sha256:{'a' * 64}"),
+            f"localhost/roost-lb@sha256:{'a' * 64}",
+            id="a digest",
+        ),
+        pytest.param(("image.repository=r.example:5000/x/y",), "r.example:5000/x/y:0.1.0", id="another registry"),
+    ],
+)
+def test_both_programs_run_the_same_image(values: tuple[str, ...], image: str) -> None:
+    things = rendered(*values)
+    pods = [one(kind, things)["spec"]["template"]["spec"] for kind in ("Deployment", "DaemonSet")]
+    assert [pod["containers"][0]["image"] for pod in pods] == [image, image]
+
+
+@pytest.mark.parametrize(
+    ("value", "gone"),
+    [
+        ("namespaces.create=false", {"Namespace"}),
+        ("crds.install=false", {"CustomResourceDefinition"}),
+        ("policies.enabled=false", {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}),
+    ],
+)
+def test_a_part_that_is_switched_off_is_not_there(value: str, gone: set[str]) -> None:
+    everything = {thing["kind"] for thing in rendered()}
+    assert everything - {thing["kind"] for thing in rendered(value)} == gone
+
+
+def test_roles_of_people_can_be_left_out() -> None:
+    names = [thing["metadata"]["name"] for thing in of("ClusterRole", rendered("people.roles=false"))]
+    assert not {"roost-view", "roost-admin"} & set(names)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        pytest.param("image.tga=edge", "additional properties 'tga' not allowed", id="a key misspelt"),
+        pytest.param("nodeagnet.interface=eth0", "additional properties 'nodeagnet' not allowed", id="a part misspelt"),
+        pytest.param("nodeagent.interface=eth0/1", "does not match pattern", id="a name that no interface can have"),
+        pytest.param("nodeagent.interface=averylonginterface", "maxLength", id="a name too long for an interface"),
+        pytest.param("nodeagent.healthPort=80", "minimum", id="a port that needs another right"),
+        pytest.param("nodeagent.healthPort=http", "want integer", id="a port by name"),
+        pytest.param("cloudprovider.replicas=-1", "minimum", id="fewer than no replicas"),
+        pytest.param("image.pullPolicy=Sometimes", "value must be one of", id="a pull policy that does not exist"),
+        pytest.param("image.digest=sha256:12", "does not match pattern", id="a digest cut short"),
+        pytest.param("image.repository=", "does not match pattern", id="no image"),
+        pytest.param("policies.enabled=yes-please", "want boolean", id="a switch that is no switch"),
+        pytest.param("cloudprovider.extraArgs={v}", "does not match pattern", id="a flag without dashes"),
+        pytest.param("nodeagent.resources.limit.memory=1Gi", "not allowed", id="resources misspelt"),
+    ],
+)
+def test_the_schema_refuses_rubbish(value: str, says: str) -> None:
+    done = helm("template", "roost", str(CHART), "--set", value)
+    assert done.returncode != 0
+    assert says in done.stderr
+
+
+def test_a_kubernetes_too_old_is_refused() -> None:
+    done = helm("template", "roost", str(CHART), "--kube-version=1.31.0")
+    assert "incompatible with Kubernetes" in done.stderr
+
+
+def test_the_chart_has_no_lint() -> None:
+    done = helm("lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_helm_upgrades_and_what_was_claimed_outlives_an_uninstall(lab: Lab) -> None:
+    """The lab has applied the chart already, as `kubectl apply` does; helm takes it over."""
+    env = lab.environment()
+    record = ("--namespace", "kube-system")
+    taken = helm("install", "roost", str(CHART), *record, "--take-ownership", "--force-conflicts", env=env)
+    assert taken.returncode == 0, taken.stderr
+    pool = {"apiVersion": "roost.dev/v1alpha1", "kind": "AddressPool", "metadata": {"name": "kept"}}
+    lab.apply({**pool, "spec": {"addresses": ["192.0.2.0/28"]}})
+    upgraded = helm(
+        "upgrade", "roost", str(CHART), *record, "--set", "cloudprovider.replicas=3", "--force-conflicts", env=env
+    )
+    assert upgraded.returncode == 0, upgraded.stderr
+    assert (
+        lab.api("GET", "/apis/apps/v1/namespaces/roost-system/deployments/roost-cloudprovider")["spec"]["replicas"] == 3
+    )
+    gone = helm("uninstall", "roost", *record, "--wait", env=env)
+    assert gone.returncode == 0, gone.stderr
+    assert lab.api("GET", "/apis/roost.dev/v1alpha1/addresspools/kept")["spec"]["addresses"] == ["192.0.2.0/28"]
+    again = helm("install", "roost", str(CHART), *record, env=env)
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_second_apply_changes_nothing(lab: Lab) -> None:
+    done = helm("template", "roost", str(CHART))
+    lab.apply(done.stdout)
+    before = versions(lab)
+    lab.apply(done.stdout)
+    assert versions(lab) == before
+
+
+def versions(lab: Lab) -> dict[str, int]:
+    """Generations of what has one, which a write that changes the spec raises."""
+    paths = (
+        "/apis/apps/v1/namespaces/roost-system/daemonsets",
+        "/apis/apps/v1/namespaces/roost-system/deployments",
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+    )
+    return {t["metadata"]["name"]: t["metadata"]["generation"] for path in paths for t in lab.admin.items(path)}
