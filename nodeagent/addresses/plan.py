@@ -161,6 +161,14 @@ def containing(links: Iterable[Link], address: Address) -> Link | None:
     return max(found, key=lambda candidate: candidate[:2])[2] if found else None
 
 
+def own(link: Link) -> frozenset[Address]:
+    """The addresses by which this node itself is known on *link*: never to be fenced, whatever a pool says.
+
+    An address without a subnet is not counted: it may be a VIP that another program left behind.
+    """
+    return frozenset(prefix.ip for prefix in link.prefixes if prefix.network.num_addresses > 1)
+
+
 def named(links: Iterable[Link], name: str) -> Link | None:
     """The link called *name*."""
     return next((link for link in links if link.name == name), None)

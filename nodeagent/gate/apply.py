@@ -16,6 +16,7 @@ from nodeagent.gate.plan import HELD, PERMIT, TABLE, VIPS, Address, Have, Kernel
 _NETLINK_NETFILTER = 12  # linux/netlink.h
 _SOL_NETLINK, _NETLINK_CAP_ACK = 270, 10
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33  # asm-generic/socket.h
+_BUFFER = 4 << 20  # octets; a transaction must fit, see plan.LARGEST
 _NFT_TIMEOUT = 10.0  # seconds; it takes 20 ms
 _LENGTHS = {4: 4, 6: 16}  # octets of an address
 _NAME = 16  # octets of a device's name in a key, IFNAMSIZ
@@ -30,6 +31,7 @@ class Gate:
     """
 
     def __init__(self, device: str) -> None:
+        """Raises Unsupported where the kernel or our rights do not suffice."""
         self.device = device
         self._key = device.encode().ljust(_NAME, b"\0")
         self._writer, self._reader = _Socket(), _Socket()
@@ -167,9 +169,16 @@ class _Socket:
     """One nfnetlink socket; nf_tables answers before send() returns, so nothing here waits."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
-        for option, size in ((_SO_SNDBUFFORCE, 4 << 20), (_SO_RCVBUFFORCE, 4 << 20)):
-            self._socket.setsockopt(socket.SOL_SOCKET, option, size)
+        try:
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+        except OSError as error:
+            raise Unsupported(f"the kernel has no nfnetlink: {error}") from error
+        try:
+            for option in (_SO_SNDBUFFORCE, _SO_RCVBUFFORCE):
+                self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
+        except PermissionError as error:
+            self._socket.close()
+            raise Unsupported("the gate needs the capability NET_ADMIN") from error
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)  # an error does not send the request back
         self._socket.bind((0, 0))
         self._socket.setblocking(False)

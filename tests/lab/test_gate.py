@@ -6,14 +6,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from nodeagent.gate import plan
 from nodeagent.gate.apply import Gate
-from nodeagent.gate.plan import Have, KernelRefused, ruleset
+from nodeagent.gate.plan import Have, KernelRefused, Unsupported, ruleset
 from roost.frames import Kind, arp, ndp
 from tests.lab.pair import (
     CLIENT4,
@@ -23,6 +26,7 @@ from tests.lab.pair import (
     NODE_MAC,
     OTHER4,
     OTHER6,
+    PATIENCE,
     QUIET,
     UPLINK,
     VIP4,
@@ -162,6 +166,61 @@ def test_data_from_a_vip_is_no_claim(segment: Pair, gate: Gate, vip: Address, cl
     until(lambda: vip.packed + client.packed in segment.wire.recv(2048), "the datagram arrives")
 
 
+@pytest.mark.parametrize("vip", [pytest.param(VIP4, id="ARP"), pytest.param(VIP6, id="Neighbour Discovery")])
+def test_a_vip_on_another_device_is_fenced_too(segment: Pair, gate: Gate, vip: Address) -> None:
+    """As kube-proxy in IPVS mode has it on kube-ipvs0: Linux answers for it on every device."""
+    ip("addr", "del", f"{vip}/{vip.max_prefixlen}", "dev", UPLINK)
+    ip("addr", "add", f"{vip}/{vip.max_prefixlen}", "dev", "lo", *nodad(vip))
+    if vip.version == 6:  # IPv6 answers for addresses of the device itself, and for those it is proxy of
+        subprocess.run(
+            ["sysctl", "-qw", f"net.ipv6.conf.{UPLINK}.proxy_ndp=1", "net.ipv6.conf.all.forwarding=1"], check=True
+        )
+        ip("-6", "neigh", "add", "proxy", str(vip), "dev", UPLINK)
+    gate.hold({vip})
+    segment.ask(vip)
+    assert segment.hears(vip, QUIET) is None
+    gate.permit_create(60_000)
+    segment.ask(vip)
+    assert segment.hears(vip) is not None
+
+
+def test_no_answer_is_lost_while_the_permit_is_fed(segment: Pair, gate: Gate) -> None:
+    gate.hold({VIP4})
+    gate.feed(time.monotonic() + 5, time.monotonic)
+    done = threading.Event()
+
+    def feed() -> None:
+        while not done.is_set():
+            gate.feed(time.monotonic() + 5, time.monotonic)
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    try:
+        for _ in range(300):
+            segment.forget()
+            segment.ask(VIP4)
+            assert segment.hears(VIP4) is not None
+    finally:
+        done.set()
+        feeder.join()
+
+
+def test_a_process_that_was_stopped_renews_nothing_when_it_wakes_up(segment: Pair, gate: Gate) -> None:
+    """It goes on where it stopped: in the middle of feeding a permit whose time is over."""
+    way = WAYS["the kernel answers ARP"]
+    gate.remove()
+    with subprocess.Popen(
+        [sys.executable, "-c", STUBBORN, UPLINK, str(VIP4)], stdout=subprocess.PIPE, text=True
+    ) as agent:
+        assert agent.stdout is not None
+        assert agent.stdout.readline() == "fed\n"
+        agent.send_signal(signal.SIGSTOP)
+        until(lambda: not claims(segment, way), "the permit runs out")
+        agent.send_signal(signal.SIGCONT)
+        assert agent.wait(PATIENCE) == 0
+    assert not claims(segment, way)
+
+
 def test_a_killed_process_leaves_the_gate_standing_and_the_permit_running_out(segment: Pair, gate: Gate) -> None:
     gate.remove()
     gate.close()
@@ -183,6 +242,20 @@ def test_a_killed_process_leaves_the_gate_standing_and_the_permit_running_out(se
         heir.remove()
     assert "roost" not in subprocess.check_output(["nft", "list", "ruleset"], text=True)
 
+
+STUBBORN = """
+import ipaddress, sys, time
+from nodeagent.gate.apply import Gate
+gate, vip = Gate(sys.argv[1]), ipaddress.ip_address(sys.argv[2])
+gate.install()
+gate.guard({vip})
+gate.hold({vip})
+deadline = time.monotonic() + 0.6
+fed = gate.feed(deadline, time.monotonic)
+print("fed", flush=True)
+while gate.feed(deadline, time.monotonic):
+    pass
+"""
 
 AGENT = """
 import ipaddress, sys, time
@@ -236,6 +309,26 @@ class TestATableOfAnotherShape:
     def test_the_words_of_nft_are_in_the_error(self, segment: Pair) -> None:
         with Gate('no"device') as gate, pytest.raises(KernelRefused, match="syntax error"):
             gate.install()
+
+
+class TestAMachineWithoutWhatAGateNeeds:
+    """The message names what is missing."""
+
+    def test_nft(self, segment: Pair, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with Gate(UPLINK) as gate, pytest.raises(Unsupported, match="package nftables"):
+            gate.install()
+
+    def test_a_kernel(self, segment: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(plan, "OLDEST_KERNEL", (99, 1))
+        with Gate(UPLINK) as gate, pytest.raises(Unsupported, match=r"99\.1 or newer"):
+            gate.install()
+
+    def test_rights(self, segment: Pair) -> None:
+        program = "from nodeagent.gate.apply import Gate; Gate('uplink')"
+        without = ["setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin"]
+        done = subprocess.run([*without, sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        assert "the gate needs the capability NET_ADMIN" in done.stderr
 
 
 def test_sets_that_another_changed_are_read_again(segment: Pair, gate: Gate) -> None:

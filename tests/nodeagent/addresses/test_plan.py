@@ -30,6 +30,7 @@ from nodeagent.addresses.plan import (
     listed,
     named,
     next_refresh,
+    own,
     steps,
     supported,
 )
@@ -137,6 +138,11 @@ def test_containing(address: str, expected: Link | None) -> None:
 def test_of_two_links_on_one_subnet_the_older_is_taken() -> None:
     twin = replace(ETH0, name="eth2", index=4)
     assert containing([twin, ETH0], ip("10.1.0.100")) == ETH0
+
+
+def test_a_nodes_own_addresses_are_those_with_a_subnet() -> None:
+    assert own(ETH0) == {ip("10.1.0.1"), ip("fd01::1")}
+    assert own(ETH1) == {ip("10.0.0.1")}
 
 
 def test_named() -> None:
