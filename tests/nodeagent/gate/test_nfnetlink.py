@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from nodeagent.gate import nfnetlink as nl
 from nodeagent.gate.nfnetlink import Element, Request
 
+bodies = st.integers(0, 16).flatmap(lambda words: st.binary(min_size=4 * words, max_size=4 * words))
 fields = st.lists(st.tuples(st.integers(0, 0x3FFF), st.binary(max_size=40)), max_size=6)
 
 
@@ -15,7 +16,7 @@ def test_attributes_are_read_as_written(several: list[tuple[int, bytes]]) -> Non
 
 
 @given(
-    st.lists(st.binary(max_size=64).map(lambda body: Request(nl.NEWSETELEM, nl.CREATE, body)), max_size=5),
+    st.lists(bodies.map(lambda body: Request(nl.NEWSETELEM, nl.CREATE, body)), max_size=5),
     st.integers(1, 2**31),
 )
 def test_a_transaction_numbers_its_requests_and_asks_for_each_acknowledgement(
