@@ -1,0 +1,508 @@
+"""A node's part in the table of its segment, as one pure step: what it learns goes in, what it must do comes out.
+
+Leased mode. A seat claims while its own Lease was renewed less than ``lease`` seconds ago (counted from the sending of
+that renewal). Another takes its groups only after it has put a mark on that very Lease, having seen it unchanged for
+longer than any permit lasts: mark and renewal are PUTs on one object, so every permit was asked for before the wait
+began. A holder that gives is silent first and then names the heir in one write.
+
+Outputs are done in order, and ``Hold`` and ``Revoke`` are in force in the kernel before the next one is begun.
+"""
+
+from dataclasses import replace
+
+from nodeagent.segment.events import (
+    Answer,
+    AskLease,
+    AskTable,
+    Cause,
+    Feed,
+    Hold,
+    Input,
+    LeasePut,
+    LeaseSeen,
+    LeasesListed,
+    LeaseView,
+    Left,
+    MarkLease,
+    MarkPut,
+    Output,
+    PutLease,
+    PutTable,
+    Revoke,
+    Say,
+    Stop,
+    TablePut,
+    TableSeen,
+    Tick,
+    Wish,
+)
+from nodeagent.segment.state import Me, Settings, State, Watched
+from nodeagent.segment.table import (
+    Candidates,
+    Mode,
+    Seat,
+    Table,
+    counted,
+    gone,
+    handed,
+    heirs,
+    trimmed,
+    vacant,
+    with_seat,
+    without_groups,
+    without_seat,
+)
+
+
+def start(me: Me, settings: Settings | None = None) -> State:
+    return State(me, settings or Settings())
+
+
+def step(state: State, now: float, happened: Input) -> tuple[State, tuple[Output, ...]]:
+    """What *happened* at *now* (monotonic seconds): the next state, and what to do, in this order.
+
+    Call it again with ``Tick`` at ``state.wake`` at the latest.
+    """
+    turn = _Turn(state, now)
+    turn.take_in(happened)
+    turn.plan()
+    return replace(turn.state, wake=turn.wake), tuple(turn.out)
+
+
+class _Turn:
+    """One step while it is being taken."""
+
+    def __init__(self, state: State, now: float) -> None:
+        self.state, self.now = state, now
+        self.out: list[Output] = []
+        self.wake = now + 3600.0
+
+    def change(self, **fields: object) -> None:
+        self.state = replace(self.state, **fields)  # type: ignore[arg-type]  # names and types are State's own
+
+    def at(self, when: float) -> bool:
+        """Whether *when* has come; if not, be woken then."""
+        if self.now >= when:
+            return True
+        self.wake = min(self.wake, when)
+        return False
+
+    # -- taking in --
+
+    def take_in(self, happened: Input) -> None:
+        match happened:
+            case TableSeen(table):
+                self.see_table(table)
+            case LeaseSeen(node, lease, fresh):
+                self.see_lease(node, lease, fresh=fresh)
+            case LeasesListed():
+                self.change(listed=True)
+            case LeasePut():
+                self.renewed(happened)
+            case MarkPut(node, answer, lease):
+                self.marked(node, answer, lease)
+            case TablePut(answer, table):
+                self.written(answer, table)
+            case Wish():
+                self.wished(happened)
+            case Stop():
+                self.change(stopping=True, write_at=self.now)
+            case Tick():
+                pass
+
+    def see_table(self, table: Table) -> None:
+        """A newer table settles every write that was open. An older one is a late echo."""
+        known = self.state.table
+        if known is not None and int(table.resource_version) <= int(known.resource_version):
+            return
+        seen = {}
+        for seat in table.seats:
+            before = self.state.seen.get(seat.node)
+            same = before is not None and before[:2] == (seat.tenure, seat.version)
+            seen[seat.node] = before if before is not None and same else (seat.tenure, seat.version, self.now)
+        self.change(table=table, table_since=self.now, seen=seen, reread=False)
+        if self.state.put is None:
+            self.settle()
+        self.note_unwanted()
+        self.look_at_own_row(table)
+
+    def settle(self) -> None:
+        """No write of ours is open any more: what was being given is given, or is still ours."""
+        self.change(unsettled=False, giving=frozenset())
+
+    def look_at_own_row(self, table: Table) -> None:
+        state = self.state
+        row = table.seat(state.me.node)
+        mine = row is not None and row.live and row.tenure == state.tenure and row.boot_id == state.me.boot_id
+        if state.seated and not mine:
+            self.lose("the table has no live seat of this tenure")
+        elif mine and not state.seated and int(table.resource_version) > state.adopting:
+            self.sit()
+
+    def see_lease(self, node: str, lease: LeaseView | None, *, fresh: bool) -> None:
+        if node == self.state.me.node:
+            self.see_own_lease(lease, fresh=fresh)
+        known = self.state.watched.get(node)
+        if known is None:
+            self.watch(node, Watched(lease, self.now, self.now if lease is not None and lease.ended else None))
+            return
+        if lease is None and known.lease is None:
+            waited = self.now >= known.since + self.state.settings.wait
+            if fresh and waited and known.marked_since is None:
+                self.watch(node, replace(known, marked_since=self.now))
+            return
+        if lease is not None and known.lease is not None and lease.version <= known.lease.version:
+            return
+        marked = None
+        if lease is not None and lease.ended:
+            marked = known.marked_since if known.marked_since is not None else self.now
+        self.watch(node, Watched(lease, self.now, marked))
+
+    def watch(self, node: str, watched: Watched) -> None:
+        self.change(watched={**self.state.watched, node: watched})
+
+    def see_own_lease(self, lease: LeaseView | None, *, fresh: bool) -> None:
+        state = self.state
+        if fresh:
+            self.change(lease_asked=False)
+        if lease is None:
+            if fresh:
+                self.change(lease=None)
+                if state.renewed_for:
+                    # A deleted Lease is never made again with the same tenure: that is what lets others count it out.
+                    self.lose("the own Lease was deleted")
+            return
+        if state.lease is not None and lease.version < state.lease.version:
+            return
+        self.change(lease=lease)
+        if state.tenure and lease.ended and lease.ended >= state.tenure:
+            self.lose(f"tenure {state.tenure} was ended by a mark on the Lease")
+        elif state.renewed_for and state.renewed_for == state.tenure and lease.tenure > state.tenure:
+            self.lose(f"the own Lease was written with tenure {lease.tenure} by somebody else")
+        elif fresh:
+            self.change(renew_at=self.now)
+
+    def renewed(self, done: LeasePut) -> None:
+        self.change(lease_in_flight=False)
+        if done.answer is Answer.OK and done.lease is not None:
+            self.see_own_lease(done.lease, fresh=False)
+            if not self.state.in_touch:
+                self.change(in_touch=True, in_touch_since=self.now)
+            if done.tenure == self.state.tenure:
+                settings = self.state.settings
+                fed_until = max(self.state.fed_until, done.sent_at + settings.lease)
+                self.change(renewed_for=done.tenure, fed_until=fed_until, renew_at=done.sent_at + settings.renew)
+                self.feed()
+            return
+        self.change(renew_at=self.now + self.state.settings.retry)
+        if done.answer is Answer.UNKNOWN:
+            self.change(in_touch=False)
+        if done.answer is not Answer.REFUSED:
+            self.change(lease_asked=True)
+            self.out.append(AskLease(self.state.me.node))
+
+    def feed(self) -> None:
+        if self.state.seated and self.state.fed_until > self.now:
+            self.out.append(Feed(self.state.fed_until))
+
+    def marked(self, node: str, answer: Answer, lease: LeaseView | None) -> None:
+        known = self.state.watched.get(node)
+        if known is None:
+            return
+        if answer is Answer.OK and lease is not None:
+            # Whoever put the mark writes the table at once, whatever its rank.
+            self.watch(node, Watched(lease, self.now, self.now - 1e6))
+            self.out.append(Say(Cause.MARKED, f"tenure {lease.ended} of {node} is over: its Lease stood still"))
+        elif answer is Answer.CONFLICT:
+            self.watch(node, replace(known, since=self.now))  # it was renewed: the watch will show how
+        else:
+            self.watch(node, replace(known, try_at=self.now + 1.0))
+
+    def written(self, answer: Answer, table: Table | None) -> None:
+        put, known = self.state.put, self.state.table
+        # A write based on a version older than the newest we know has landed already, or can only conflict.
+        behind = put is None or known is None or int(put.resource_version) < int(known.resource_version)
+        self.change(put=None)
+        match answer:
+            case Answer.OK if table is not None:
+                self.change(write_at=self.now)
+                self.see_table(table)
+                self.settle()
+            case Answer.REFUSED:
+                self.out.append(Say(Cause.WRITE_REFUSED, "the server refused the table; the log of the write says why"))
+                self.change(write_at=self.now + 4 * self.state.settings.retry)
+                if behind or not self.state.unsettled:
+                    self.settle()
+            case _ if behind:
+                self.settle()
+            case Answer.UNKNOWN:
+                self.change(unsettled=True, write_at=self.now + self.state.settings.retry)
+                self.ask_table()
+            case _:
+                self.change(reread=True)
+                self.ask_table()
+
+    def sit(self) -> None:
+        cause = Cause.ADOPTED if self.state.adopting else Cause.SAT_DOWN
+        self.change(seated=True, adopting=0, adoptable=False)
+        self.out.append(Say(cause, f"tenure {self.state.tenure}"))
+        self.feed()
+
+    def wished(self, wish: Wish) -> None:
+        self.change(wish=wish)
+        self.note_unwanted()
+
+    def note_unwanted(self) -> None:
+        state = self.state
+        if state.wish is None or state.table is None:
+            return
+        names = {group.name for group in state.table.groups} - state.wish.candidates.keys()
+        self.change(unwanted={name: state.unwanted.get(name, self.now) for name in names})
+
+    def lose(self, why: str) -> None:
+        """The tenure is over: silence at once, then a new one."""
+        self.hold(frozenset())
+        self.out.append(Revoke())
+        self.out.append(Say(Cause.MARKED, why))
+        self.change(tenure=0, seated=False, adopting=0, adoptable=False, renewed_for=0, fed_until=0.0)
+
+    def hold(self, groups: frozenset[str]) -> None:
+        if groups != self.state.held:
+            self.change(held=groups)
+            self.out.append(Hold(groups))
+
+    def ask_table(self) -> None:
+        self.change(ask_at=self.now + 1.0)
+        self.out.append(AskTable())
+
+    # -- planning --
+
+    def plan(self) -> None:
+        state = self.state
+        if state.reread and self.at(state.ask_at):
+            self.ask_table()
+        if state.stopping and not state.seated and state.put is None:
+            self.leave()
+            return
+        if state.table is None or not state.listed or state.wish is None:
+            return
+        if not state.tenure and not self.choose_tenure(state.table):
+            return
+        self.renew()
+        self.judge()
+        self.write()
+        self.claim()
+
+    def leave(self) -> None:
+        self.hold(frozenset())
+        self.out += [Revoke(), Left()]
+
+    def choose_tenure(self, table: Table) -> bool:
+        """Adopt the seat that a former process of this boot left, or go for a new tenure; False: not yet."""
+        state = self.state
+        row = table.seat(state.me.node)
+        if row is not None and row.live:
+            if row.machine_id != state.me.machine_id and not self.is_over(row):
+                self.wait_for_other_machine(row)
+                return False
+            lease = state.lease
+            fed = lease is not None and lease.tenure == row.tenure and not lease.ended
+            if state.adoptable and fed and row.boot_id == state.me.boot_id and row.mode is Mode.LEASED:
+                self.change(tenure=row.tenure, adopting=int(table.resource_version), renew_at=self.now)
+                return True
+        if not table.made and not self.all_counted_out():
+            return False
+        self.hold(frozenset())
+        self.out.append(Revoke())
+        self.change(tenure=self.free_tenure(table), adoptable=False, adopting=0, renewed_for=0, renew_at=self.now)
+        return True
+
+    def wait_for_other_machine(self, row: Seat) -> None:
+        """Another machine sits under this node's name: it must be gone first, judged by its Lease like any other."""
+        if self.state.adoptable:
+            why = f"machine {row.machine_id} sits as {row.node}; waiting until it is gone"
+            self.out += [Revoke(), Say(Cause.NODE_NAME_TAKEN, why)]
+            self.hold(frozenset())
+            self.change(adoptable=False)
+        self.judge()
+
+    def free_tenure(self, table: Table) -> int:
+        """Above all that the table and any Lease ever named."""
+        own = max(self.state.lease.tenure, self.state.lease.ended) if self.state.lease is not None else 0
+        others = 0
+        if not table.made:
+            others = max((w.lease.tenure for w in self.state.watched.values() if w.lease is not None), default=0)
+        return max(table.next_tenure, own + 1, others + 1)
+
+    def all_counted_out(self) -> bool:
+        """Where no table is, whoever has a Lease may still claim: each is outwaited and marked first."""
+        clear = True
+        for node, watched in self.state.watched.items():
+            if watched.lease is not None and watched.lease.tenure and watched.lease.ended < watched.lease.tenure:
+                clear = False
+                self.try_mark(node, watched, 0, 0.0)
+        return clear
+
+    def renew(self) -> None:
+        state = self.state
+        if not state.tenure or state.lease_in_flight or not self.at(state.renew_at):
+            return
+        if state.lease_asked:
+            self.out.append(AskLease(state.me.node))
+            self.change(renew_at=self.now + state.settings.retry)
+            return
+        self.change(lease_in_flight=True, renew_at=self.now + state.settings.renew)
+        self.out.append(PutLease(state.tenure, state.lease.resource_version if state.lease is not None else ""))
+
+    def judge(self) -> None:
+        """Look at the Leases of all live seats but the own, and mark the one that stood still for too long."""
+        state = self.state
+        if state.table is None or not (state.seated or not state.tenure):
+            return
+        for seat in state.table.live():
+            own = seat.node == state.me.node and seat.machine_id == state.me.machine_id
+            if own or seat.mode is not Mode.LEASED or self.is_over(seat):
+                continue
+            if seat.node not in self.state.watched:
+                self.watch(seat.node, Watched(None, self.now))
+            first_seen = state.seen[seat.node][2]
+            self.try_mark(seat.node, self.state.watched[seat.node], self.rank(seat.node), first_seen)
+
+    def try_mark(self, node: str, watched: Watched, rank: int, first_seen: float) -> None:
+        settings = self.state.settings
+        if not self.state.in_touch:
+            return
+        # What stood still while this node was out of touch says nothing: after an outage everybody renews first.
+        due = max(watched.since, first_seen, self.state.in_touch_since) + settings.wait + rank * settings.rank
+        if not self.at(max(due, watched.try_at)):
+            return
+        self.watch(node, replace(watched, try_at=self.now + 1.0))
+        self.wake = min(self.wake, self.now + 1.0)
+        if watched.lease is None:
+            self.out.append(AskLease(node))
+        else:
+            self.out.append(MarkLease(node, watched.lease.tenure, watched.lease.resource_version))
+
+    def is_over(self, seat: Seat) -> bool:
+        """Whether it is proved that *seat* will never claim again.
+
+        By a mark on its Lease; or the Lease was found missing for longer than any permit lasts: a seat makes a Lease
+        only together with a new tenure.
+        """
+        watched = self.state.watched.get(seat.node)
+        if watched is None:
+            return False
+        return watched.lease.ended >= seat.tenure if watched.lease is not None else watched.marked_since is not None
+
+    def rank(self, but: str = "") -> int:
+        """How many live seats act before this one."""
+        table = self.state.table
+        if table is None:
+            return 0
+        before = [seat.node for seat in table.live() if seat.node != but]
+        return before.index(self.state.me.node) if self.state.me.node in before else len(before)
+
+    # -- the table's write --
+
+    def write(self) -> None:
+        """Everything that is due goes into one write; nothing due, nothing written."""
+        state = self.state
+        if state.put is not None or state.reread or state.table is None or state.wish is None or not state.tenure:
+            return
+        if state.renewed_for != state.tenure or not self.at(state.write_at):
+            return
+        if not state.seated and not state.adopting and state.table.made and state.table.next_tenure > state.tenure:
+            self.change(tenure=self.free_tenure(state.table), renewed_for=0, renew_at=self.now)
+            self.renew()
+            return
+        table = self.with_own_seat(state.table, state.wish)
+        if state.seated:
+            table = self.with_takes(table)
+            table = self.with_vacancies(table, state.wish.candidates)
+            table = self.with_gifts(table, state.wish)
+            table = self.without_unwanted(trimmed(table))
+        if table.same_rows(state.table) and state.table.made and not state.unsettled:
+            return
+        table = replace(table, revision=state.table.revision + 1, groups=counted(state.table, table))
+        given = {g.name for g in state.table.groups if g.tenure == state.tenure} - table.held_by(state.tenure)
+        self.change(giving=state.giving | given, put=table)
+        self.claim()
+        self.out.append(PutTable(table))
+
+    def with_own_seat(self, table: Table, wish: Wish) -> Table:
+        state = self.state
+        row = table.seat(state.me.node)
+        if state.stopping:
+            return table
+        if row is None or row.tenure != state.tenure:
+            seat = Seat(
+                state.me.node,
+                state.tenure,
+                1,
+                state.me.boot_id,
+                state.me.machine_id,
+                wish.mac,
+                wish.addresses,
+                wish.eligible,
+            )
+            kept = [] if row is None or not row.live else [g.name for g in table.groups if g.tenure == row.tenure]
+            # What this machine held in its former tenure it may keep: nobody else can have it.
+            return handed(with_seat(table, seat), dict.fromkeys(kept, state.tenure))
+        as_it_is = replace(row, mac=wish.mac, addresses=wish.addresses, eligible=wish.eligible)
+        if as_it_is == row and state.seated:
+            return table
+        return with_seat(table, replace(as_it_is, version=row.version + 1))
+
+    def with_takes(self, table: Table) -> Table:
+        """Seats whose Lease carries the mark are gone; their groups stand vacant for the next step."""
+        state = self.state
+        for seat in table.live():
+            if seat.node == state.me.node or seat.mode is not Mode.LEASED or not self.is_over(seat):
+                continue
+            since = state.watched[seat.node].marked_since
+            if since is not None and self.at(since + self.rank(seat.node) * state.settings.rank):
+                table = gone(table, seat.node)
+                left = frozenset(group.name for group in table.groups if group.tenure == seat.tenure)
+                wanted = state.wish.candidates if state.wish is not None else {}
+                to = heirs(table, left & wanted.keys(), wanted)
+                table = handed(table, dict.fromkeys(left, 0) | to)
+                self.out.append(Say(Cause.TAKEN, f"from {seat.node}, tenure {seat.tenure}", left))
+        return table
+
+    def with_vacancies(self, table: Table, candidates: Candidates) -> Table:
+        to = heirs(table, vacant(table, candidates), candidates)
+        if not to or not self.at(self.state.table_since + self.rank() * self.state.settings.rank):
+            return table
+        self.out.append(Say(Cause.VACANT, f"{len(to)} groups get a holder", frozenset(to)))
+        return handed(table, to)
+
+    def with_gifts(self, table: Table, wish: Wish) -> Table:
+        """What this node should not hold goes to those who may; where nobody may, it stays, unless this node leaves."""
+        state = self.state
+        mine = [group.name for group in table.groups if group.tenure == state.tenure]
+        unfit = [name for name in mine if state.stopping or not self.fit(name, wish)]
+        barred = frozenset({state.me.node})
+        to = heirs(table, [name for name in unfit if name in wish.candidates], wish.candidates, barred=barred)
+        if to:
+            self.out.append(Say(Cause.STOPPING if state.stopping else Cause.GIVEN, f"{len(to)} groups", frozenset(to)))
+        if not state.stopping:
+            return handed(table, to)
+        return without_seat(handed(table, dict.fromkeys(unfit, 0) | to), state.me.node)
+
+    def fit(self, group: str, wish: Wish) -> bool:
+        """A group that nobody wants any more is no reason to give it away."""
+        nodes = wish.candidates.get(group)
+        return nodes is None or (wish.eligible and self.state.me.node in nodes)
+
+    def without_unwanted(self, table: Table) -> Table:
+        """Rows of groups long without VIPs: each holder removes its own, the first seat those that nobody holds."""
+        state = self.state
+        mine = {state.tenure} | ({0} if self.rank() == 0 else set())
+        rows = {group.name for group in table.groups if group.tenure in mine}
+        due = [name for name in rows & state.unwanted.keys() if self.at(state.unwanted[name] + state.settings.forget)]
+        return without_groups(table, frozenset(due))
+
+    def claim(self) -> None:
+        state = self.state
+        if state.table is not None and state.seated:
+            self.hold(state.table.held_by(state.tenure) - state.giving)

@@ -1,0 +1,189 @@
+"""The table as a value: seats and groups, who may inherit, and the rows that a change leaves behind."""
+
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from hashlib import sha256
+from math import ceil
+
+CROWDED = 1.25  # a seat with more than this times the mean number of groups is passed over
+GONE_ROWS_KEPT = 16  # rows of gone seats are history; a table holds 512 seats
+
+
+class Mode(StrEnum):
+    """What feeds the permit of a seat. Only ``Leased`` seats are judged by this version."""
+
+    LEASED = "Leased"
+    WITNESSED = "Witnessed"
+    RESTING = "Resting"
+
+
+class SeatState(StrEnum):
+    LIVE = "Live"
+    GONE = "Gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A node's place. *tenure* names one stay of it, *version* counts the changes of the row within the tenure."""
+
+    node: str
+    tenure: int
+    version: int
+    boot_id: str
+    machine_id: str
+    mac: str
+    addresses: tuple[str, ...]
+    eligible: bool
+    mode: Mode = Mode.LEASED
+    state: SeatState = SeatState.LIVE
+    witnesses: tuple[str, ...] = ()
+
+    @property
+    def live(self) -> bool:
+        return self.state is SeatState.LIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """VIPs that move together. *tenure* is the holder's (0: vacant); *epoch* counts the changes of holder."""
+
+    name: str
+    tenure: int
+    epoch: int
+    after: tuple[int, ...] = ()
+
+    def to(self, tenure: int) -> "Group":
+        """The row with another holder; the server refuses an epoch that does not grow by one then."""
+        return self if tenure == self.tenure else replace(self, tenure=tenure, epoch=self.epoch + 1, after=())
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A tenure that is over and that an heir must still outwait."""
+
+    tenure: int
+    node: str
+    mode: Mode
+    witnesses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """``Segment.status`` at one resourceVersion. *revision* 0: there is no table yet, or it lost its status."""
+
+    uid: str
+    resource_version: str
+    revision: int = 0
+    next_tenure: int = 1
+    seats: tuple[Seat, ...] = ()
+    ended: tuple[Ended, ...] = ()
+    groups: tuple[Group, ...] = ()
+
+    @property
+    def made(self) -> bool:
+        return self.revision > 0
+
+    def seat(self, node: str) -> Seat | None:
+        return next((seat for seat in self.seats if seat.node == node), None)
+
+    def live(self) -> list[Seat]:
+        """Live seats, lowest tenure first: the order in which seats act."""
+        return sorted((seat for seat in self.seats if seat.live), key=lambda seat: seat.tenure)
+
+    def held_by(self, tenure: int) -> frozenset[str]:
+        """The groups that *tenure* may claim: its own, with nobody left to outwait."""
+        return frozenset(group.name for group in self.groups if group.tenure == tenure and not group.after)
+
+    def same_rows(self, other: "Table") -> bool:
+        return (self.seats, self.ended, self.groups, self.next_tenure) == (
+            other.seats,
+            other.ended,
+            other.groups,
+            other.next_tenure,
+        )
+
+
+Candidates = Mapping[
+    str, frozenset[str]
+]  # group -> the nodes that may hold it, as Services, endpoints and Nodes have it
+
+
+def with_seat(table: Table, seat: Seat) -> Table:
+    """The table with *seat* as its node's row."""
+    others = tuple(row for row in table.seats if row.node != seat.node)
+    return replace(table, seats=(*others, seat), next_tenure=max(table.next_tenure, seat.tenure + 1))
+
+
+def without_seat(table: Table, node: str) -> Table:
+    return replace(table, seats=tuple(row for row in table.seats if row.node != node))
+
+
+def gone(table: Table, node: str) -> Table:
+    """The table with the seat of *node* gone; a proof that its tenure is over must exist."""
+    rows = tuple(replace(row, state=SeatState.GONE) if row.node == node else row for row in table.seats)
+    return replace(table, seats=rows)
+
+
+def trimmed(table: Table) -> Table:
+    """The table without the oldest rows of gone seats, as soon as there are too many."""
+    old = sorted((row.tenure for row in table.seats if not row.live), reverse=True)[GONE_ROWS_KEPT:]
+    return (
+        replace(table, seats=tuple(row for row in table.seats if row.live or row.tenure not in old)) if old else table
+    )
+
+
+def vacant(table: Table, candidates: Candidates) -> frozenset[str]:
+    """Groups that are wanted and that no live seat holds."""
+    tenures = {seat.tenure for seat in table.seats if seat.live}
+    taken = {group.name for group in table.groups if group.tenure in tenures}
+    return frozenset(candidates.keys() - taken)
+
+
+def heirs(
+    table: Table, groups: Iterable[str], candidates: Candidates, *, barred: Set[str] = frozenset()
+) -> dict[str, int]:
+    """Whose tenure inherits each of *groups*; a group without an eligible node is left out.
+
+    Rendezvous order (highest hash of group and node), so that the choice is spread and stays when others come or go;
+    seats that hold more than 1.25 times the mean are passed over. Each choice counts for the next.
+    """
+    fit = [seat for seat in table.live() if seat.eligible and seat.node not in barred]
+    load = {seat.tenure: 0 for seat in fit}
+    for group in table.groups:
+        if group.tenure in load:
+            load[group.tenure] += 1
+    chosen: dict[str, int] = {}
+    wanted = sorted(groups)
+    most = ceil(CROWDED * (sum(load.values()) + len(wanted)) / max(1, len(fit)))
+    for name in wanted:
+        able = [seat for seat in fit if seat.node in candidates.get(name, frozenset())]
+        if not able:
+            continue
+        roomy = [seat for seat in able if load[seat.tenure] < most] or able
+        best = max(roomy, key=lambda seat: sha256(f"{name}/{seat.node}".encode()).digest())
+        chosen[name] = best.tenure
+        load[best.tenure] += 1
+    return chosen
+
+
+def handed(table: Table, to: Mapping[str, int]) -> Table:
+    """The table with each group of *to* at its new tenure (0: vacant); a group without a row gets one.
+
+    A new row begins with the revision that is being written as its epoch: an epoch grows by one a write at the most, so
+    this is never below what a removed row of that name had.
+    """
+    known = {group.name for group in table.groups}
+    rows = [group.to(to[group.name]) if group.name in to else group for group in table.groups]
+    rows += [Group(name, tenure, table.revision + 1) for name, tenure in sorted(to.items()) if name not in known]
+    return replace(table, groups=tuple(rows))
+
+
+def without_groups(table: Table, names: Set[str]) -> Table:
+    return replace(table, groups=tuple(group for group in table.groups if group.name not in names)) if names else table
+
+
+def counted(before: Table, after: Table) -> tuple[Group, ...]:
+    """The groups of *after* with the epochs that one write may give them: one more where the holder changed."""
+    rows = {group.name: group for group in before.groups}
+    return tuple(rows[g.name].to(g.tenure) if g.name in rows and not g.after else g for g in after.groups)
