@@ -9,6 +9,7 @@ from pathlib import Path
 from lab import build, console, debian, isolate, manifests
 from lab.api import ApiError
 from lab.cluster import Lab
+from lab.network import STATIONS
 from lab.probe import python_environment
 from lab.rack import MOST_NODES
 from lab.run import LabError
@@ -19,7 +20,7 @@ POOL = {
     "metadata": {"name": "lab"},
     "spec": {"addresses": ["10.60.0.200-10.60.0.249", "fd60::200-fd60::249"]},
 }
-STATIONS = ("client", "observer", "gateway", "switch", "control")
+PLACES = (*STATIONS, "switch", "control")  # where commands can be run, besides the nodes
 
 BANNER = """
 {nodes} nodes, a control plane, a client and a gateway. kubectl works; everything vanishes when this shell ends.
@@ -53,10 +54,10 @@ def write_functions(lab: Lab, socket: Path) -> Path:
     """The shell's start file: a function per place and per verb."""
     on_node = 'nsenter --target="$(cat {pid})" --net --mount --wd=. -- "$@"'
     lines = [f"{name}() {{ {on_node.format(pid=node.pid_file)}; }}" for name, node in lab.nodes.items()]
-    lines += [f'{name}() {{ ip netns exec {name} "$@"; }}' for name in STATIONS]
+    lines += [f'{name}() {{ ip netns exec {name} "$@"; }}' for name in PLACES]
     lines += [f'{name}() {{ {sys.executable} -m lab.console {socket} {name} "$@"; }}' for name in console.VERBS]
     listed = [f"{name} {arguments}".rstrip() for name, (arguments, _) in console.VERBS.items()]
-    places = [f"{name} COMMAND…" for name in (*lab.nodes, *STATIONS)]
+    places = [f"{name} COMMAND…" for name in (*lab.nodes, *PLACES)]
     lines += ["verbs() { cat <<'END'", *listed, *places, "END", "}", r"PS1='(lab) \w\$ '", f"LOGS={lab.work}"]
     file = lab.work / "shell"
     file.write_text("\n".join(lines) + "\n")

@@ -4,7 +4,7 @@ import signal
 
 from lab.network import SEGMENTS, ip
 from lab.programs import Programs
-from lab.run import run, wait_for
+from lab.run import wait_for
 
 
 class Faults(Programs):
@@ -39,30 +39,35 @@ class Faults(Programs):
             self._start_agent(node)
 
     def link_down(self, node: str, segment: str = "data", side: str = "switch") -> None:
-        """Take a link down; *side*: switch (the node sees no carrier) or node (as by an administrator there)."""
+        """Take a link of a node or station down at the *side* of the switch (no carrier there) or of the node itself."""
         self._link(node, segment, side, "down")
         self._down.add((node, segment))
-        if segment == "mgmt":
+        if segment == "mgmt" and node in self.nodes:
             self.heartbeat.pause(node)
 
     def link_up(self, node: str, segment: str = "data", side: str = "switch") -> None:
         """Mend what link_down broke; what the kernel forgot by a down on the node's side is configured again."""
         self._link(node, segment, side, "up")
         self._down.discard((node, segment))
-        if side == "node":
+        if side == "node" and node in self.nodes:
             self.nodes[node].restore(segment, self.numbers)
         self._beat_if_reachable(node)
 
     def _link(self, node: str, segment: str, side: str, state: str) -> None:
         if side == "switch":
-            ip([f"link set {self.nodes[node].leg(segment).port} {state}"], "switch")
+            ip([f"link set {node}-{segment} {state}"], "switch")
         elif side == "node":
-            run(self.nodes[node].command("ip", "link", "set", segment, state))
+            self.run_in(node, "ip", "link", "set", segment, state)
         else:
             raise ValueError(f"a cable has a switch side and a node side, not {side!r}")
 
     def _beat_if_reachable(self, node: str) -> None:
-        if self.nodes[node].powered and node not in self._cut and (node, "mgmt") not in self._down:
+        if (
+            node in self.nodes
+            and self.nodes[node].powered
+            and node not in self._cut
+            and (node, "mgmt") not in self._down
+        ):
             self.heartbeat.beat(node)
 
     def api_cut(self, node: str) -> None:

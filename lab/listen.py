@@ -1,6 +1,6 @@
 """Records every claim frame at the data ports of the switch, where each node's own frames come in (``python -m``).
 
-Commands, one JSON value a line: "claims" answers with all claims so far; anything else ends the program.
+Commands, one JSON value a line: N answers with all claims after the first N; null ends the program.
 """
 
 import ctypes
@@ -75,11 +75,11 @@ def _stamp(extra: list[tuple[int, int, bytes]]) -> float:
     return time.time()
 
 
-def answer(listener: Listener) -> dict[str, object]:
+def answer(listener: Listener, known: int) -> dict[str, object]:
     listener.read()
     if listener.lost():
         return {"error": "claim frames were lost: the recording cannot be trusted"}
-    return {"claims": [[c.time, str(c.vip), c.mac, c.port, c.kind] for c in listener.claims]}
+    return {"claims": [[c.time, str(c.vip), c.mac, c.port, c.kind] for c in listener.claims[known:]]}
 
 
 def main() -> None:
@@ -89,10 +89,10 @@ def main() -> None:
         readable, _, _ = select.select([listener.socket, sys.stdin], [], [])
         listener.read()
         if sys.stdin in readable:
-            line = sys.stdin.readline()
-            if not line or json.loads(line) != "claims":
+            known = json.loads(sys.stdin.readline() or "null")
+            if known is None:
                 return
-            print(json.dumps(answer(listener)), flush=True)
+            print(json.dumps(answer(listener, known)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The wiring of the lab: network namespaces, two bridges in a switch, and who has which address."""
 
+import ctypes
+import os
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,12 +10,18 @@ from pathlib import Path
 
 from lab.run import LabError, run
 
+CLONE_NEWNET = 0x4000_0000  # linux/sched.h
+_libc = ctypes.CDLL(None, use_errno=True)
+
 SEGMENTS = ("mgmt", "data")  # mgmt: the API and the pods' own network; data: the clients, where VIPs are claimed
 DATA4, DATA6 = IPv4Network("10.60.0.0/24"), IPv6Network("fd60::/64")
 MGMT4, MGMT6 = IPv4Network("10.50.0.0/24"), IPv6Network("fd50::/64")
 PODS4, PODS6 = IPv4Network("10.244.0.0/16"), IPv6Network("fd44::/48")
 
 DRIVER, GATEWAY, CONTROL, FIRST_NODE, CLIENT, OBSERVER = 1, 1, 10, 11, 100, 101  # last byte of their addresses
+
+
+STATIONS = {"client": CLIENT, "observer": OBSERVER, "gateway": GATEWAY}  # on the data segment, besides the nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,19 @@ ROUTER = {
     "ipv4.conf.all.rp_filter": 0,  # answers of pods come over mgmt, questions of clients over data
     "ipv4.conf.default.rp_filter": 0,
 }
+
+
+def enter(netns: str) -> None:
+    """Move the calling thread into *netns*. (os.setns is there from Python 3.12 on.)"""
+    with Path(f"/run/netns/{netns}").open() as file:
+        set_namespace(file.fileno())
+
+
+def set_namespace(descriptor: int) -> None:
+    """Move the calling thread into the network namespace that *descriptor* is open on."""
+    if _libc.setns(descriptor, CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"setns: {os.strerror(number)}")
 
 
 def make_namespace(name: str, values: Mapping[str, str | int]) -> None:

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from lab.api import STRATEGIC, Api, ApiError, Json
+from lab.isolate import INSIDE
 from lab.network import (
     FIRST_NODE,
     GATEWAY,
@@ -74,14 +75,16 @@ class Node:
         self.powered = True
 
     def _anchor(self) -> None:
-        """A process that keeps the node's own view of the files that identify a machine and its boot."""
+        """A process that keeps the node's own files: machine id, boot id, and a /run that is empty after each boot."""
         machine, boot, ready = self.work / "machine-id", self.work / "boot-id", self.work / "ready"
         machine.write_text(f"{self.machine_id}\n")
         boot.write_text(f"{self.boot_id}\n")
         ready.unlink(missing_ok=True)
-        script = (
-            f"mount --bind {machine} /etc/machine-id; mount --bind {boot} {BOOT_ID}; touch {ready}; exec sleep infinity"
-        )
+        run = self.work / f"run-{self.boot_id}"
+        (run / INSIDE.name).mkdir(parents=True)
+        binds = [(machine, "/etc/machine-id"), (boot, BOOT_ID), (INSIDE, run / INSIDE.name), (run, "/run")]
+        mounts = [f"mount --rbind {source} {target}" for source, target in binds]
+        script = "; ".join([*mounts, f"touch {ready}", "exec sleep infinity"])
         command = ["ip", "netns", "exec", self.name, "sh", "-ec", script]
         self.anchor = Process(f"{self.name}/anchor", command, self.work / "anchor.log")
         wait_for(f"{self.name} has its own boot id", ready.exists, 10, alive=[self.anchor], every=0.005)

@@ -4,7 +4,6 @@ It reads commands from its input, one JSON object a line, and answers each with 
 …, "port": …, "families": [4, 6]} opens a pod's sockets inside that namespace, {"remove": key} closes them.
 """
 
-import ctypes
 import json
 import os
 import selectors
@@ -13,10 +12,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-CLONE_NEWNET = 0x4000_0000  # linux/sched.h
+from lab import network
+
 HEAD = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n"
 
-_libc = ctypes.CDLL(None, use_errno=True)
 _families = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
@@ -30,17 +29,15 @@ class Pods:
 
     def add(self, key: str, name: str, netns: str, port: int, families: list[int]) -> None:
         """A socket stays in the namespace it was made in, whatever its process does later."""
-        there = os.open(f"/run/netns/{netns}", os.O_RDONLY)
         sockets = self.listening.setdefault(key, [])
         try:
-            _setns(there)
+            network.enter(netns)
             for family in families:
                 for kind, serve in ((socket.SOCK_STREAM, self._accept), (socket.SOCK_DGRAM, self._datagram)):
                     sockets.append(self._bind(_families[family], kind, port))
                     self.selector.register(sockets[-1], selectors.EVENT_READ, (serve, name))
         finally:
-            _setns(self.home)
-            os.close(there)
+            network.set_namespace(self.home)
 
     def remove(self, key: str) -> None:
         for listener in self.listening.pop(key, []):
@@ -109,12 +106,6 @@ class Pods:
             answer = {"error": str(error)}
         print(json.dumps(answer), flush=True)
         return True
-
-
-def _setns(fd: int) -> None:
-    if _libc.setns(fd, CLONE_NEWNET) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
 
 
 if __name__ == "__main__":

@@ -109,13 +109,14 @@ class ClaimProbe(_Probe):
         """*addresses*: what the recordings are about; none: every address that is claimed, the stations' own too."""
         super().__init__(Companion("lab.listen", netns="switch"))
         self._companion.read()  # it listens
+        self._claims: list[Claim] = []
         self.addresses = frozenset(ip_address(address) for address in addresses)
 
     def recording(self, since: float = 0, until: float | None = None) -> Recording:
         """The claims so far. Raises LabError if the kernel had to drop a frame."""
-        said = self._companion.ask("claims")["claims"]
-        claims = (Claim(when, ip_address(vip), mac, port, Kind(kind)) for when, vip, mac, port, kind in said)
-        found = Recording.of(claim for claim in claims if not self.addresses or claim.vip in self.addresses)
+        said = self._companion.ask(len(self._claims))["claims"]
+        self._claims += [Claim(when, ip_address(vip), mac, port, Kind(kind)) for when, vip, mac, port, kind in said]
+        found = Recording.of(claim for claim in self._claims if not self.addresses or claim.vip in self.addresses)
         return found.between(since, time.time() if until is None else until)
 
     def wait_for_holder(self, address: str, other_than: str = "", seconds: float = 30) -> str:

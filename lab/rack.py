@@ -4,7 +4,9 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import time
+import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -15,7 +17,7 @@ from lab import build, isolate, network
 from lab.api import Api, ApiError, Json
 from lab.controlplane import ControlPlane
 from lab.heartbeat import Heartbeat
-from lab.network import CLIENT, DRIVER, GATEWAY, NO_DAD, OBSERVER, Leg
+from lab.network import DRIVER, NO_DAD, Leg
 from lab.nodes import Node, ProxySettings
 from lab.pods import Pod, Pods
 from lab.probe import python_environment
@@ -99,7 +101,7 @@ class Rack:
 
     def _wire_stations(self) -> None:
         """The client, an observer beside it whose questions teach the client nothing, and the default gateway."""
-        for name, host in (("client", CLIENT), ("observer", OBSERVER), ("gateway", GATEWAY)):
+        for name, host in network.STATIONS.items():
             network.make_namespace(name, NO_DAD)
             network.plug(Leg(name, "data", host), ipv6=self.ipv6)
 
@@ -150,7 +152,7 @@ class Rack:
         network.unplug(Leg("", "mgmt", DRIVER))
         for process in self.control.processes.values():
             process.sigkill()
-        for name in ("control", "client", "observer", "gateway", "switch"):
+        for name in ("control", *network.STATIONS, "switch"):
             network.remove_namespace(name)
         shutil.rmtree(self.work)
 
@@ -207,6 +209,26 @@ class Rack:
         return run(
             node.command(*command) if node else ["ip", "netns", "exec", where, *command], env=python_environment()
         )
+
+    def fetch(self, where: str, url: str, *, timeout: float = 2) -> str:
+        """What *url* answers to a program on node or in namespace *where*. Raises OSError (URLError) if it does not."""
+        found: list[str] = []
+        failed: list[OSError] = []
+
+        def get() -> None:
+            try:
+                network.enter(where)
+                with urllib.request.urlopen(url, timeout=timeout) as answer:
+                    found.append(answer.read().decode())
+            except OSError as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=get)  # of its own: the namespace is a thread's, and goes with it
+        thread.start()
+        thread.join()
+        if failed:
+            raise failed[0]
+        return found[0]
 
     # -- backends -----------------------------------------------------------------------------------------------------
 

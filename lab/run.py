@@ -68,6 +68,16 @@ class Process:
     def tail(self, lines: int = TAIL) -> str:
         return "\n".join(self.log().splitlines()[-lines:])
 
+    def cpu(self) -> float:
+        """Seconds of CPU that it has used, its ended children's not included (proc(5))."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self) -> int:
+        """Bytes of memory that are its own share (PSS, proc(5))."""
+        lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
     def signal(self, number: signal.Signals) -> None:
         if self.running:
             self._process.send_signal(number)

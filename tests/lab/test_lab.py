@@ -26,11 +26,6 @@ sender.bind(("data", 0))
 sender.send(arp_question(mac, ip_address(sys.argv[1]), ip_address(sys.argv[1])))
 """
 
-FETCH = """
-import sys, urllib.request
-with urllib.request.urlopen(sys.argv[1], timeout=2) as answer: print(answer.read().decode(), end="")
-"""
-
 REACHES_API = """
 import socket
 try: socket.create_connection(("10.50.0.10", 6443), 0.5).close(); print("yes")
@@ -90,7 +85,7 @@ def test_a_cluster_ip_answers_from_all_backends(web: Lab, where: str) -> None:
     seen = set[str]()
 
     def all_seen() -> bool:
-        seen.add(python(web, where, FETCH, f"http://{CLUSTER_IP}").split()[0])
+        seen.add(web.fetch(where, f"http://{CLUSTER_IP}").split()[0])
         return seen == {"web-1", "web-2", "web-3"}
 
     wait_for(f"all backends answer {where}", all_seen)
@@ -154,7 +149,7 @@ def test_power_off_and_on(web: Lab) -> None:
     assert web.run_in("n3", "cat", "/etc/machine-id") == ids[0]
     assert web.run_in("n3", "cat", "/proc/sys/kernel/random/boot_id") != ids[1]
     assert "192.0.2.1" not in web.run_in("n3", "ip", "address")
-    wait_for("it serves", lambda: python(web, "n3", FETCH, f"http://{CLUSTER_IP}"))
+    wait_for("it serves", lambda: web.fetch("n3", f"http://{CLUSTER_IP}"))
 
 
 def test_a_cut_node_alone_reaches_no_api(lab: Lab) -> None:
@@ -217,6 +212,26 @@ def test_requests_are_counted_by_who_made_them(lab: Lab) -> None:
     counted = wait_for("the requests are in the log", lambda: meter.count(AGENT), every=0.1)
     assert {(r.verb, r.resource, r.node): n for r, n in counted.items()} == {("list", "segments", "n1"): 3}
     assert meter.rate(AGENT) > 0
+
+
+def test_what_a_program_costs_is_known(lab: Lab) -> None:
+    server = lab.control.processes["kube-apiserver"]
+    assert server.cpu() > 0
+    assert server.memory() > 100 << 20
+
+
+def test_each_node_has_files_of_its_own_below_run(lab: Lab) -> None:
+    lab.run_in("n1", "touch", "/run/here")
+    assert "here" not in lab.run_in("n2", "ls", "/run")
+
+
+def test_a_station_can_be_cut_off_too(lab: Lab) -> None:
+    with lab.ask("10.60.0.1") as questions:
+        wait_for("the gateway answers", lambda: questions.report("10.60.0.1").answers)
+        lab.link_down("gateway")
+        down = time.time()
+        wait_for("it is silent", lambda: questions.report("10.60.0.1").silence(since=down) > 0.3)
+        lab.link_up("gateway")
 
 
 def test_a_program_that_ends_is_named_with_its_last_words(lab: Lab) -> None:
