@@ -1,6 +1,7 @@
 """The chart as it stands in the tree: values and schema agree, and its kinds and names are those of the code."""
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
@@ -11,7 +12,8 @@ import msgspec
 import pytest
 import yaml
 
-from roost import words
+import cloudprovider.settings
+from roost import options, words
 from roost.kube import wire
 
 ROOT = Path(__file__).parents[2]
@@ -146,3 +148,15 @@ def test_a_definition_outlives_the_chart(resource: wire.Resource[Any]) -> None:
 )
 def test_the_chart_and_the_programs_mean_the_same_names(file: str, word: str) -> None:
     assert word in (TEMPLATES / file).read_text()
+
+
+@pytest.mark.parametrize(
+    ("template", "settings"),
+    [
+        pytest.param("cloudprovider/deployment.yaml", cloudprovider.settings.Settings, id="controller"),
+    ],
+)
+def test_every_flag_that_the_chart_gives_is_one(template: str, settings: type[Any]) -> None:
+    given = re.findall(r"^ +- --([a-z-]+)=", (TEMPLATES / template).read_text(), re.MULTILINE)
+    assert given
+    assert set(given) <= {option.name for option in options.describe(settings)} | {"config"}

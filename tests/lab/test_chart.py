@@ -156,6 +156,28 @@ def test_the_agent_learns_its_node_and_its_interface() -> None:
     assert {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}} in container["env"]
 
 
+@pytest.mark.parametrize(("kind", "program"), [("DaemonSet", "nodeagent"), ("Deployment", "cloudprovider")])
+def test_settings_become_the_file_that_the_program_reads(kind: str, program: str) -> None:
+    things = rendered(f"{program}.settings.logLevel=debug", f"{program}.settings.kube.timeout=3")
+    settings = one("ConfigMap", things)
+    pod = one(kind, things)["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    assert yaml.safe_load(settings["data"]["settings.yaml"]) == {"logLevel": "debug", "kube": {"timeout": 3}}
+    assert {"name": "settings", "configMap": {"name": settings["metadata"]["name"]}} in pod["spec"]["volumes"]
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "settings"]
+    assert f"--config={mount['mountPath']}/settings.yaml" in container["args"]
+    other = one(kind, rendered(f"{program}.settings.logLevel=info"))["spec"]["template"]
+    assert (
+        other["metadata"]["annotations"]["roost.dev/settings"] != pod["metadata"]["annotations"]["roost.dev/settings"]
+    )
+
+
+def test_without_settings_there_is_no_file() -> None:
+    things = rendered()
+    assert of("ConfigMap", things) == []
+    assert not any("--config" in str(one(kind, things)) for kind in ("DaemonSet", "Deployment"))
+
+
 @pytest.mark.parametrize(
     ("values", "image"),
     [
@@ -207,7 +229,10 @@ def test_roles_of_people_can_be_left_out() -> None:
         pytest.param("image.digest=sha256:12", "does not match pattern", id="a digest cut short"),
         pytest.param("image.repository=", "does not match pattern", id="no image"),
         pytest.param("policies.enabled=yes-please", "want boolean", id="a switch that is no switch"),
-        pytest.param("cloudprovider.extraArgs={v}", "does not match pattern", id="a flag without dashes"),
+        pytest.param(
+            "nodeagent.settings.healthPort=1", "invalid propertyName", id="a setting that has a value of its own"
+        ),
+        pytest.param("nodeagent.settings.log-level=debug", "invalid propertyName", id="a setting not in camel case"),
         pytest.param("nodeagent.resources.limit.memory=1Gi", "not allowed", id="resources misspelt"),
     ],
 )
