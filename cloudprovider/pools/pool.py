@@ -1,12 +1,23 @@
 """One AddressPool, read: its ranges, whom it serves, and what is wrong with it."""
 
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 
 from cloudprovider.model import Wish
 from cloudprovider.pools.ranges import Range, merged, read
 from cloudprovider.pools.selectors import selects
 from roost.kube.wire import AddressPool, Allocation, PoolAnnounce, Selector
 from roost.words import Address
+
+# What can never be a VIP: this network, loopback, link-local, multicast, broadcast, IPv4 written as IPv6 (RFC 6890).
+UNUSABLE = tuple(
+    (text, Range(network.version, int(network.network_address), int(network.broadcast_address)))
+    for text in (
+        *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"),
+        *("::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8"),
+    )
+    for network in (ip_network(text),)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +72,7 @@ def parsed(pool: AddressPool) -> Pool:
     problems: list[Problem] = []
     for text in pool.spec.addresses:
         try:
-            ranges.append(read(text, skip_ends=pool.spec.allocation.skip_ends))
+            ranges.append(_usable(read(text, skip_ends=pool.spec.allocation.skip_ends)))
         except ValueError as error:
             problems.append(Problem(text, str(error)))
     return Pool(
@@ -74,3 +85,10 @@ def parsed(pool: AddressPool) -> Pool:
         namespaces=pool.spec.namespace_selector,
         services=pool.spec.service_selector,
     )
+
+
+def _usable(item: Range) -> Range:
+    for text, unusable in UNUSABLE:
+        if item.overlaps(unusable):
+            raise ValueError(f"reaches into {text}, whose addresses no Service can have")
+    return item

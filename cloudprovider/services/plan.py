@@ -5,7 +5,7 @@ uid, the announcers withdraw, the status is cleared, the finalizer goes; the Vir
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from cloudprovider.model import NORMAL, Answer, Grant, Granted, Key, NotOurs, Refused, Say, Wish
@@ -58,8 +58,16 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True)
-class Discard:
-    """Delete a VirtualIP for good: the address is free for everybody."""
+class Unpin:
+    """Take our finalizer off a VirtualIP that nobody announces any more."""
+
+    vip: VirtualIP
+    says: tuple[Say, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete a VirtualIP: the address is free for everybody."""
 
     vip: VirtualIP
     says: tuple[Say, ...] = ()
@@ -89,7 +97,7 @@ class Await:
     says: tuple[Say, ...] = ()
 
 
-Step = AddFinalizer | RemoveFinalizer | Create | Update | Rest | Discard | WriteStatus | Confirm | Await
+Step = AddFinalizer | RemoveFinalizer | Create | Update | Rest | Unpin | Delete | WriteStatus | Confirm | Await
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +151,7 @@ def _give(standing: Standing, grant: Grant) -> tuple[Step, ...]:
     service, wish = standing.service, standing.wish
     assert service is not None  # a grant is the answer
     assert wish is not None  # to a wish, and only a Service has one
-    doomed = tuple(Discard(vip) for vip in standing.vips if vip.metadata.deletion_timestamp)
+    doomed = tuple(step for vip in standing.vips if vip.metadata.deletion_timestamp for step in _discard(vip))
     if doomed:  # somebody deleted it by hand: let it go, and claim the address anew
         return doomed
     out: list[Step] = []
@@ -180,7 +188,7 @@ def _hold(standing: Standing, granted: Granted, vip: VirtualIP | None, wish: Wis
     want = spec_of(granted, wish, service, others)
     if uid not in {"", wish.uid}:  # restored from a backup, or deleted and made again: the old Service is gone
         told = status.note(f"{granted.address} was claimed by an earlier Service of this name (uid {uid})")
-        return (_rest(standing, vip), Update(vip, want, (Say(NORMAL, Reason.CLAIM_REBOUND, told),)))
+        return (replace(_rest(standing, vip), says=(Say(NORMAL, Reason.CLAIM_REBOUND, told),)), Update(vip, want))
     if vip.spec == want and VIP_FINALIZER in vip.metadata.finalizers:
         return ()
     return (Update(vip, want),)
@@ -260,13 +268,14 @@ def _is_marked_ours(standing: Standing, service: Service) -> bool:
 
 
 def _let_go(service: Service) -> tuple[Step, ...]:
+    """Clear the ingress, take the finalizer off, and only then our conditions: until then they say that it was ours."""
     finalizers = service.metadata.finalizers
-    out: list[Step] = []
-    if not (service.metadata.deletion_timestamp and finalizers == (FINALIZER,)):  # else the status goes with it
-        out += _write_status(service, (), status.without_ours(service.status.conditions))
+    if service.metadata.deletion_timestamp and finalizers == (FINALIZER,):  # the status goes with the Service
+        return (RemoveFinalizer(service),)
+    out = _write_status(service, (), service.status.conditions)
     if FINALIZER in finalizers:
-        out.append(RemoveFinalizer(service))
-    return tuple(out)
+        out += (RemoveFinalizer(service),)
+    return out + _write_status(service, (), status.without_ours(service.status.conditions))
 
 
 def _rest(standing: Standing, vip: VirtualIP) -> Rest:
@@ -288,12 +297,20 @@ def rested_until(vip: VirtualIP) -> datetime | None:
     return datetime.fromisoformat(vip.spec.retain_until) if vip.spec.retain_until and _is_resting(vip) else None
 
 
-def _discards(standing: Standing, vips: tuple[VirtualIP, ...]) -> tuple[Discard, ...]:
+def _discards(standing: Standing, vips: tuple[VirtualIP, ...]) -> tuple[Step, ...]:
     """The rests that are over. A VIP that is still announced somewhere goes on resting."""
     return tuple(
-        Discard(vip)
+        step
         for vip in vips
         if (until := rested_until(vip))
         and vip.metadata.name in standing.withdrawn
         and (until <= standing.now or vip.metadata.deletion_timestamp)
+        for step in _discard(vip)
     )
+
+
+def _discard(vip: VirtualIP) -> tuple[Step, ...]:
+    """The next of two writes: the finalizer goes first, so that whatever happens between, nothing hangs."""
+    if VIP_FINALIZER in vip.metadata.finalizers:
+        return (Unpin(vip),)
+    return () if vip.metadata.deletion_timestamp else (Delete(vip),)

@@ -15,6 +15,11 @@ def stamp(now: datetime) -> str:
     return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def precise(now: datetime) -> str:
+    """A time to the millisecond, for what ends at a moment."""
+    return now.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def ingress_of(addresses: tuple[Address, ...], service: Service) -> tuple[Ingress, ...]:
     ports = tuple(IngressPort(port=port.port, protocol=port.protocol) for port in service.spec.ports)
     return tuple(Ingress(ip=str(address), ip_mode="VIP", ports=ports) for address in addresses)
@@ -68,6 +73,11 @@ def allocated(grant: Grant, before: tuple[Address, ...], now: datetime) -> Condi
 def refused(why: Refused, kept: tuple[Address, ...], now: datetime) -> Condition:
     told = why.message + (f"; keeps {_listed(kept)} meanwhile" if kept else "")
     return Condition(type=ALLOCATED, status="False", reason=why.reason, message=told, last_transition_time=stamp(now))
+
+
+def with_refusal(service: Service, why: Refused, now: datetime) -> tuple[Condition, ...]:
+    """The conditions of a Service that is refused for a reason which no plan gives."""
+    return with_condition(service.status.conditions, refused(why, (), now))
 
 
 def releasing(now: datetime) -> Condition:

@@ -14,10 +14,21 @@ LOAD_BALANCER_IP = "spec.loadBalancerIP"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Which Services we answer for: those of the *classes*, and by *default* those that name none."""
+    """Which Services we answer for, and how long an address rests."""
 
     default: bool = True
-    classes: tuple[str, ...] = (words.ROOST_CLASS, words.KUBE_VIP_CLASS)
+    """Answer for Services of type LoadBalancer that name no loadBalancerClass."""
+
+    load_balancer_classes: tuple[str, ...] = (words.ROOST_CLASS, words.KUBE_VIP_CLASS)
+    """Values of spec.loadBalancerClass to answer for. A Service's class cannot be changed, so keep old ones listed."""
+
+    rest_seconds: float = 60.0
+    """Seconds that a released address is kept for a Service of the same namespace and name before others may have
+    it; allocation.retainSeconds of its pool counts if it is longer."""
+
+    def __post_init__(self) -> None:
+        if self.rest_seconds < 0:
+            raise ValueError("rest-seconds must not be negative")
 
 
 def is_ours(service: Service, settings: Settings) -> bool:
@@ -25,7 +36,11 @@ def is_ours(service: Service, settings: Settings) -> bool:
     spec = service.spec
     if spec.type != "LoadBalancer" or words.truthy(service.metadata.annotations, words.KUBE_VIP_IGNORE):
         return False
-    return settings.default if spec.load_balancer_class is None else spec.load_balancer_class in settings.classes
+    return (
+        settings.default
+        if spec.load_balancer_class is None
+        else spec.load_balancer_class in settings.load_balancer_classes
+    )
 
 
 def read(service: Service, namespace_labels: Mapping[str, str]) -> Wish | Refused:

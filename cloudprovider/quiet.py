@@ -1,0 +1,57 @@
+"""What can wait, waits: mirrors, counts and good news are written when no Service waits for an address."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from cloudprovider.grants import Says
+from cloudprovider.model import WARNING
+from roost.kube.wire import ObjectReference
+from roost.process import Clock
+
+LOOK_AGAIN = 0.2  # seconds
+KEPT = 20_000  # good news that wait; more are dropped, oldest first
+PACE = 0.01  # seconds between two of them: behind comes a queue that holds 1,000
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Tells when nothing urgent is under way."""
+
+    clock: Clock
+    busy: Callable[[], bool]
+
+    async def wait(self, longest: float) -> None:
+        """Until nothing urgent is under way, but at most *longest* seconds."""
+        until = self.clock.now() + longest
+        while self.busy() and self.clock.now() < until:
+            await self.clock.sleep(LOOK_AGAIN)
+
+
+@dataclass(slots=True)
+class Voice:
+    """Warnings are said at once, good news when it is quiet."""
+
+    events: Says
+    quiet: Quiet
+    longest: float = 60.0  # seconds that good news wait
+    _news: deque[tuple[ObjectReference, str, str, str, str]] = field(default_factory=lambda: deque(maxlen=KEPT))
+    _some: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def say(self, regarding: ObjectReference, type_: str, reason: str, message: str, action: str) -> None:
+        if type_ == WARNING:
+            self.events.say(regarding, type_, reason, message, action)
+        else:
+            self._news.append((regarding, type_, reason, message, action))
+            self._some.set()
+
+    async def run(self) -> NoReturn:
+        while True:
+            if not self._news:
+                self._some.clear()
+                await self._some.wait()
+            await self.quiet.wait(self.longest)
+            self.events.say(*self._news.popleft())
+            await self.quiet.clock.sleep(PACE)

@@ -1,0 +1,76 @@
+"""What can be set, gathered from the rooms."""
+
+import os
+import socket
+import uuid
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cloudprovider.services import wish
+from roost import words
+from roost.kube import client
+from roost.kube.election import ElectionSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """One leader works, any number of others stand by."""
+
+    lease_namespace: str = words.NAMESPACE
+    """Namespace of the Lease that says who leads."""
+
+    lease_name: str = words.CONTROLLER_LEASE
+    """Name of the Lease that says who leads."""
+
+    identity: str = ""
+    """Name of this process among its like; no other may have it. Default: host name and a random part."""
+
+    lease_seconds: float = 8.0
+    """Seconds without a renewal after which another may lead."""
+
+    renew_deadline_seconds: float = 5.0
+    """Seconds after which a leader that could not renew stops."""
+
+    retry_seconds: float = 1.0
+    """Seconds between renewals, and between tries to lead."""
+
+    def __post_init__(self) -> None:
+        self.election("check")
+
+    def election(self, identity: str) -> ElectionSettings:
+        """Raises ValueError if the three times do not fit together."""
+        return ElectionSettings(
+            self.lease_namespace,
+            self.lease_name,
+            identity,
+            self.lease_seconds,
+            self.renew_deadline_seconds,
+            self.retry_seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Where /metrics, /livez, /readyz and /healthz are served."""
+
+    health_address: str = "0.0.0.0"
+    """Address to serve /metrics, /livez, /readyz and /healthz on."""
+
+    health_port: int = 10258
+    """Port to serve them on; 0: any free one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    kube: client.Settings = field(default_factory=client.Settings)
+    services: wish.Settings = field(default_factory=wish.Settings)
+    leader: Leader = field(default_factory=Leader)
+    health: Health = field(default_factory=Health)
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
+
+
+def identity(settings: Leader) -> str:
+    """This process's name: the setting, or host name, process and a random part, new in each life."""
+    return settings.identity or f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
