@@ -155,7 +155,7 @@ def people(name: str) -> Object:
 
 
 def enrol(callers: Callers) -> None:
-    """Make everybody who calls: three nodes, a trust zone's agent, a static Pod's certificate, controller, author."""
+    """Make everybody who calls: three nodes, a trust zone's agent, a static Pod's certificate, controller, people."""
     for plural in KINDS:  # the first request after a kind is made may find its storage not ready (429)
         eventually(f"{plural} are served", partial(callers.answers, f"{ROOST}/{plural}"))
     for name, labels in ((UNTRUSTED, {}), (TRUSTED, {"roost.dev/service-authors": "trusted"})):
@@ -177,11 +177,15 @@ def enrol(callers: Callers) -> None:
         ("policies-static", "roost-nodeagent", people("roost:nodeagents")),
         ("policies-static-announce", "roost-announce-all", people("roost:nodeagents")),
         ("policies-author", "policies-author", people("authors")),
+        ("policies-viewers", "roost-view", people("viewers")),
+        ("policies-keepers", "roost-admin", people("keepers")),
+        ("policies-builtin", "view", people("onlookers")),
     ):
         callers.ensure(f"{RBAC}/clusterrolebindings", binding(name, role, subject))
     callers.token("dmz@m1", "roost-nodeagent-dmz", node=nodes["m1"])
     callers.impersonate("static m1", "roost:nodeagent:m1", "roost:nodeagents")
-    callers.impersonate("author", "author", "authors")
+    for who in ("author", "viewer", "keeper", "onlooker"):
+        callers.impersonate(who, who, f"{who}s")
 
 
 def eventually(what: str, true: Callable[[], bool], *, within: float = 20.0) -> None:

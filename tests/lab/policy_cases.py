@@ -274,6 +274,8 @@ LEASE = [
 AGENTS = f"{ROOST}/nodeagents"
 SEGMENTS = f"{ROOST}/segments"
 VIPS = f"{ROOST}/virtualips"
+POOLS = f"{ROOST}/addresspools"
+POOL = named("policies", spec={"addresses": ["192.0.2.0/28"]})
 VIP = named("192.0.2.7", spec={"address": "192.0.2.7", "claims": [{"namespace": "a", "name": "web", "uid": "1"}]})
 APPLIED: Object = {"status": {"applied": {"resourceVersion": "7"}}}
 EVENT = {
@@ -345,7 +347,7 @@ CALLS = [
     call("m1 deletes m2's Lease", "m1", NO_RIGHT, "DELETE", f"{LEASES}/m2"),
     call("m1 makes a kubelet's Lease", "m1", NO_RIGHT, "POST", LEASES.replace("roost-", "kube-"), lease("m1")),
     call("m1 takes the controller's Lease", "m1", NO_RIGHT, "POST", LEASES.replace("node-lease", "system"), lease("x")),
-    call("m1 reads AddressPools", "m1", ALLOWED, "GET", f"{ROOST}/addresspools"),
+    call("m1 reads AddressPools", "m1", ALLOWED, "GET", POOLS),
     call("m1 reads VirtualIPs", "m1", ALLOWED, "GET", VIPS),
     call("m1 reads EndpointSlices", "m1", ALLOWED, "GET", "/apis/discovery.k8s.io/v1/endpointslices"),
     call("m1 reads Services", "m1", NO_RIGHT, "GET", "/api/v1/services"),
@@ -361,7 +363,7 @@ CALLS = [
     call("the controller writes an Event", "controller", ALLOWED, "POST", EVENTS, EVENT),
     call("the controller reads Segments", "controller", ALLOWED, "GET", SEGMENTS),
     call("the controller reads Secrets", "controller", NO_RIGHT, "GET", "/api/v1/secrets"),
-    call("the controller makes an AddressPool", "controller", NO_RIGHT, "POST", f"{ROOST}/addresspools", named("a")),
+    call("the controller makes an AddressPool", "controller", NO_RIGHT, "POST", POOLS, named("a")),
     call(
         "the controller makes a Lease in kube-system",
         "controller",
@@ -390,4 +392,15 @@ CALLS = [
     call("the controller deletes all VirtualIPs at once", "controller", NO_RIGHT, "DELETE", VIPS),
     call("the controller deletes a Service", "controller", NO_RIGHT, "DELETE", SERVICE),
     call("the controller removes a dead node's Lease", "controller", ALLOWED, "DELETE", f"{LEASES}/m2"),
+    call("a viewer reads VirtualIPs", "viewer", ALLOWED, "GET", VIPS),
+    call("a viewer reads Services", "viewer", ALLOWED, "GET", "/api/v1/services"),
+    call("a viewer makes an AddressPool", "viewer", NO_RIGHT, "POST", POOLS, POOL),
+    call("a viewer reads Secrets", "viewer", NO_RIGHT, "GET", "/api/v1/secrets"),
+    call("whoever may view may read Segments", "onlooker", ALLOWED, "GET", SEGMENTS),
+    call("a keeper makes an AddressPool", "keeper", ALLOWED, "POST", POOLS, POOL),
+    call("a keeper drains a node", "keeper", ALLOWED, "PATCH", f"{AGENTS}/m1", {"spec": {"maintenance": "Drain"}}),
+    call("a keeper makes a Segment that stops when cut off", "keeper", ALLOWED, "POST", SEGMENTS, STOP),
+    call("a keeper claims a VirtualIP", "keeper", NO_RIGHT, "POST", VIPS, VIP),
+    call("a keeper writes a table", "keeper", NO_RIGHT, "PATCH", f"{TABLE_PATH}/status", {"status": {"revision": 8}}),
+    call("a keeper writes a NodeAgent.status", "keeper", NO_RIGHT, "PATCH", f"{AGENTS}/m1/status", APPLIED),
 ]
