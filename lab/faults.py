@@ -39,7 +39,7 @@ class Faults(Programs):
             self._start_agent(node)
 
     def link_down(self, node: str, segment: str = "data", side: str = "switch") -> None:
-        """Take a link of a node or station down at the *side* of the switch (no carrier there) or of the node itself."""
+        """Take a link of a node or station down, at the *side* of the switch (no carrier there) or of the node."""
         self._link(node, segment, side, "down")
         self._down.add((node, segment))
         if segment == "mgmt" and node in self.nodes:

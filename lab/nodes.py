@@ -146,6 +146,10 @@ class Node:
     def cut_power(self) -> None:
         """Dead at once: both links at the switch, then every process. What its kernel still holds reaches nobody."""
         ip((f"link set {self.leg(segment).port} down" for segment in ("data", "mgmt")), "switch")
+        self.kill_all()
+
+    def kill_all(self) -> None:
+        """SIGKILL all that runs on it, though it was never started whole."""
         self.powered = False
         kill_all_in(self.name)
         for process in (*self.processes, self.anchor):

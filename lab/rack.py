@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from lab import build, isolate, network
+from lab import build, debian, isolate, network
 from lab.api import Api, ApiError, Json
 from lab.controlplane import ControlPlane
 from lab.heartbeat import Heartbeat
@@ -53,6 +53,9 @@ class Rack:
             raise LabError(
                 "a lab is opened inside isolation only: python -m lab.isolate COMMAND, or lab.isolate.enter()"
             )
+        if debian.missing():
+            names = ", ".join(package.name for package in debian.missing())
+            raise LabError(f"the lab needs {names}: python -m lab.debian installs what is missing")
         self._began = time.monotonic()
         self.binaries = build.ensure()
         self.work = Path(tempfile.mkdtemp(prefix="lab-", dir=isolate.INSIDE))
@@ -147,7 +150,7 @@ class Rack:
         if self._pods is not None:
             self._pods.close()
         for node in self.nodes.values():
-            node.cut_power()
+            node.kill_all()
             node.scrap()
         network.unplug(Leg("", "mgmt", DRIVER))
         for process in self.control.processes.values():

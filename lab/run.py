@@ -139,8 +139,11 @@ def wait_for(
 
 
 def kill_all_in(netns: str) -> None:
-    """SIGKILL every process of the network namespace *netns*, as pulling the plug does."""
-    inode = Path(f"/run/netns/{netns}").stat().st_ino
+    """SIGKILL every process of the network namespace *netns*, as pulling the plug does; no namespace, no process."""
+    namespace = Path(f"/run/netns/{netns}")
+    if not namespace.exists():
+        return
+    inode = namespace.stat().st_ino
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue

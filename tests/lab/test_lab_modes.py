@@ -1,8 +1,12 @@
-"""The other kind of lab: kube-proxy in iptables mode, one node, no IPv6."""
+"""Other labs than the usual: kube-proxy in iptables mode, one node, no IPv6; and one that cannot start."""
+
+from pathlib import Path
+
+import pytest
 
 from lab.cluster import Lab
 from lab.nodes import ProxySettings
-from lab.run import wait_for
+from lab.run import LabError, wait_for
 
 
 def test_kube_proxy_in_iptables_mode_on_ipv4_alone() -> None:
@@ -15,3 +19,17 @@ def test_kube_proxy_in_iptables_mode_on_ipv4_alone() -> None:
         with lab.client(address) as client:
             lab.run_in("client", "ip", "route", "add", "10.96.0.0/16", "via", "10.60.0.11")
             client.wait_for_success(count=10)
+
+
+def test_a_lab_that_cannot_start_says_why_and_leaves_nothing() -> None:
+    lab = Lab(nodes=1, kube_proxy="no-such-mode")
+    with pytest.raises(LabError, match=r"n1/kube-proxy ended \(1\)(.|\n)*no-such-mode"):
+        lab.start()
+    assert not list(Path("/run/netns").iterdir())
+    assert not lab.work.exists()
+
+
+@pytest.mark.parametrize("nodes", [0, 11])
+def test_a_lab_has_one_to_ten_nodes(nodes: int) -> None:
+    with pytest.raises(ValueError, match="1 to 10 nodes"):
+        Lab(nodes)
