@@ -15,7 +15,7 @@ from typing import NoReturn, Protocol, assert_never
 from prometheus_client import Counter
 
 from cloudprovider.keys import Alarms, Keys
-from cloudprovider.model import WARNING, Answer, Grant, Key, NotOurs, Refused, Say
+from cloudprovider.model import WARNING, Answer, EventType, Grant, Key, NotOurs, Refused, Say
 from cloudprovider.picture import Picture, version
 from cloudprovider.pools.plan import decide
 from cloudprovider.services import apply, plan, wish
@@ -46,7 +46,7 @@ SYNCS = Counter(
 class Says(Protocol):
     """Where Events go (:class:`roost.kube.events.Events`)."""
 
-    def say(self, regarding: ObjectReference, type_: str, reason: str, message: str, action: str) -> None: ...
+    def say(self, regarding: ObjectReference, type_: EventType, reason: str, message: str, action: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The values that the rooms of the controller share: a Service's wish, and the answer to it."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from roost.kube.wire import ClaimPort, PoolAnnounce
 from roost.words import Address, Reason
@@ -86,13 +87,15 @@ class NotOurs:
 Answer = Grant | Refused | NotOurs
 
 
+EventType = Literal["Normal", "Warning"]
+NORMAL: EventType = "Normal"
+WARNING: EventType = "Warning"
+
+
 @dataclass(frozen=True, slots=True)
 class Say:
     """An Event about a Service, to be sent once the write that it speaks of has succeeded."""
 
-    type: str  # Normal or Warning
+    type: EventType
     reason: str
     note: str
-
-
-NORMAL, WARNING = "Normal", "Warning"

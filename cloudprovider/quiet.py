@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from cloudprovider.grants import Says
-from cloudprovider.model import WARNING
+from cloudprovider.model import WARNING, EventType
 from roost.kube.wire import ObjectReference
 from roost.process import Clock
 
@@ -37,10 +37,10 @@ class Voice:
     events: Says
     quiet: Quiet
     longest: float = 60.0  # seconds that good news wait
-    _news: deque[tuple[ObjectReference, str, str, str, str]] = field(default_factory=lambda: deque(maxlen=KEPT))
+    _news: deque[tuple[ObjectReference, EventType, str, str, str]] = field(default_factory=lambda: deque(maxlen=KEPT))
     _some: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def say(self, regarding: ObjectReference, type_: str, reason: str, message: str, action: str) -> None:
+    def say(self, regarding: ObjectReference, type_: EventType, reason: str, message: str, action: str) -> None:
         if type_ == WARNING:
             self.events.say(regarding, type_, reason, message, action)
         else:

@@ -4,9 +4,10 @@ import os
 import socket
 import uuid
 from dataclasses import dataclass, field
-from typing import Literal
 
 from cloudprovider.services import wish
+from roost import health as web
+from roost import logs as lines
 from roost import words
 from roost.kube import client
 from roost.kube.election import ElectionSettings
@@ -51,24 +52,28 @@ class Leader:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Where /metrics, /livez, /readyz and /healthz are served."""
+    """Where /metrics, /livez, /readyz and /healthz are served; the port is that of cloud-controller-managers."""
 
-    health_address: str = "0.0.0.0"
-    """Address to serve /metrics, /livez, /readyz and /healthz on."""
+    health_address: str = ""
+    """Address that /metrics, /livez and /readyz listen on; empty: all of this machine's."""
 
     health_port: int = 10258
-    """Port to serve them on; 0: any free one."""
+    """Port of /metrics, /livez and /readyz; 0: off."""
+
+    @property
+    def served(self) -> web.Settings:
+        return web.Settings(self.health_address, self.health_port)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
+    """All of them."""
+
     kube: client.Settings = field(default_factory=client.Settings)
     services: wish.Settings = field(default_factory=wish.Settings)
     leader: Leader = field(default_factory=Leader)
     health: Health = field(default_factory=Health)
-
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is logged."""
+    logs: lines.Settings = field(default_factory=lines.Settings)
 
 
 def identity(settings: Leader) -> str:

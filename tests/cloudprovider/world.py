@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from cloudprovider.flow import Controller
+from cloudprovider.model import EventType
 from cloudprovider.settings import Settings
 from roost.kube.client import Kube
 from roost.kube.transport import Broken, Request, Response
@@ -81,7 +82,7 @@ class Said:
 
     heard: list[tuple[str, str, str, str]] = field(default_factory=list)
 
-    def say(self, regarding: ObjectReference, type_: str, reason: str, message: str, action: str) -> None:
+    def say(self, regarding: ObjectReference, type_: EventType, reason: str, message: str, action: str) -> None:
         about = f"{regarding.namespace}/{regarding.name}" if regarding.namespace else regarding.name
         self.heard.append((type_, about, reason, message))
 

@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -244,7 +245,7 @@ async def test_ports_and_policy_are_resolved_anew(world: World) -> None:
     ],
 )
 async def test_bad_wishes(
-    world: World, annotations: dict[str, str], spec: dict[str, object], reason: str, message: str
+    world: World, annotations: dict[str, str], spec: dict[str, Any], reason: str, message: str
 ) -> None:
     world.pool("prod", "192.0.2.0/29")
     await world.start()
