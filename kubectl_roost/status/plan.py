@@ -8,6 +8,8 @@ from roost.words import GROUP, KUBE_VIP_CLASS, KUBE_VIP_IGNORE, ROOST_CLASS, Rea
 
 ALLOCATED = f"{GROUP}/Allocated"
 OUR_CLASSES = {"", ROOST_CLASS, KUBE_VIP_CLASS}
+NO_ENDPOINT = frozenset({Reason.NO_ENDPOINTS, Reason.NO_LOCAL_ENDPOINT})  # nobody to answer: the Service's own affair
+AS_MEANT = NO_ENDPOINT | {Reason.EXCLUDED, Reason.NOT_SELECTED, Reason.DRAINING}  # why a node does not announce
 UNSEEN = "NotSeen"  # no controller or agent has said anything of the object
 UNSEEN_MESSAGE = "the controller has not said anything of it yet: does roost-cloudprovider run?"
 
@@ -166,8 +168,7 @@ def _claimants(vip: VirtualIP) -> str:
 
 
 def _troubles(vip: Vip) -> bool:
-    """A Service without endpoints has nobody to answer for its VIP, and that is its own affair."""
-    return vip.ready in {"False", "Unknown"} and vip.reason not in {Reason.NO_ENDPOINTS, Reason.NO_LOCAL_ENDPOINT}
+    return vip.ready in {"False", "Unknown"} and vip.reason not in NO_ENDPOINT
 
 
 def _waiting(services: Iterable[Service]) -> Iterable[Waiting]:
@@ -242,8 +243,10 @@ def _about_nodes(nodes: Iterable[Agent]) -> Iterable[str]:
             yield f"node {node.node}: its seat is gone: the agent, the node or its link is down"
         elif node.ready != "True":
             yield f"node {node.node}: {_because(node.reason, node.message)}"
-        elif node.exceptions and node.maintenance == "None":
-            first, more = node.exceptions[0], len(node.exceptions) - 1 + node.more
+        elif node.maintenance == "None" and (
+            troubles := [one for one in node.exceptions if one.reason not in AS_MEANT]
+        ):
+            first, more = troubles[0], len(troubles) - 1 + node.more
             others = f" (and {more} more)" if more else ""
             yield f"node {node.node}: does not announce {first.vip}: {_because(first.reason, first.message)}{others}"
 
@@ -254,7 +257,8 @@ def _about_nodes(nodes: Iterable[Agent]) -> Iterable[str]:
 def _pool(pool: AddressPool) -> Pool:
     status = pool.status
     ready, reason, message = _ready(status.conditions)
-    warnings = tuple(c for c in status.conditions if c.type in {"Overlapping", "Exhausted"} and c.status == "True")
+    abnormal = (c for c in status.conditions if c.type in {"Overlapping", "Exhausted"})
+    warnings = tuple(c for c in abnormal if c.status == "True" or c.reason == Reason.NEARLY_FULL)
     ranges = status.ranges or ", ".join(pool.spec.addresses)
     return Pool(pool.metadata.name, ranges, status.used, status.free, ready, reason, message, warnings)
 

@@ -29,7 +29,7 @@ def page(report: Report) -> str:
         "" if report.segments else f"Segments\n{none['Segment']}",
         _section("Nodes", _nodes(report.nodes), none["NodeAgent"]),
         _section("Pools", _pools(report.pools), none["AddressPool"]),
-        _attention(report.attention),
+        _attention(report),
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -92,7 +92,8 @@ def _pools(pools: Iterable[Pool]) -> list[tuple[str, ...]]:
     return [heads, *((p.name, p.ranges, p.used, p.free, p.ready, p.reason) for p in pools)]
 
 
-def _attention(sentences: Sequence[str]) -> str:
-    if not sentences:
+def _attention(report: Report) -> str:
+    if not report.attention:
         return "Nothing needs attention."
-    return "\n".join(("Needs attention", *(f"  {sentence}" for sentence in sentences)))
+    hint = ["  (to read everything takes the chart's ClusterRole roost-view)"] if report.unread else []
+    return "\n".join(["Needs attention", *(f"  {sentence}" for sentence in report.attention), *hint])

@@ -166,6 +166,7 @@ def test_a_segment_needs_attention_when_nobody_can_announce(
 
 
 DOWN = VIPException(vip="192.0.2.7", reason="LinkDown", message="eth0 is down")
+NO_ENDPOINT = VIPException(vip="192.0.2.8", reason="NoLocalEndpoint")
 SILENT = NodeAgent(metadata=Meta(name="n1"))
 
 
@@ -227,6 +228,13 @@ def test_a_node_needs_attention_when_it_does_not_do_its_part(
             pool("prod", condition("Ready", "True", "Parsed"), condition("Exhausted", "False", "AsExpected")),
             (),
             id="not exhausted",
+        ),
+        pytest.param(
+            pool(
+                "prod", condition("Ready", "True", "Parsed"), condition("Exhausted", "False", "NearlyFull", "13 of 14")
+            ),
+            ("pool prod: NearlyFull: 13 of 14",),
+            id="nearly full",
         ),
     ],
 )

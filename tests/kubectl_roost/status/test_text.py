@@ -53,7 +53,8 @@ Needs attention
   AddressPool: list addresspools.roost.dev: forbidden
   Service shop/api: PoolExhausted: pool prod has no free IPv4 address (1 of 1 used)
   VIP 192.0.2.7: NoHolder: nobody holds group b-1-8
-  node n1: does not announce 192.0.2.7: LinkDown: eth0 is down"""
+  node n1: does not announce 192.0.2.7: LinkDown: eth0 is down
+  (to read everything takes the chart's ClusterRole roost-view)"""
 
 NOTHING = """\
 VIPs
