@@ -87,10 +87,12 @@ class Http:
                 async with _broken(idle):
                     chunk = await answer.content.readany()
                 if not chunk:
-                    return
+                    break
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     yield line
+        if rest:
+            raise Broken("the answer ended in the middle of a line")
 
     async def _open_stream(
         self, stack: contextlib.AsyncExitStack, request: Request, seconds: float
