@@ -21,6 +21,6 @@ class Lab(Faults):
         """ARP and NDP questions for *addresses*, over and over (a context manager)."""
         return AskProbe(addresses, every=every)
 
-    def requests(self) -> RequestMeter:
+    def api_requests(self) -> RequestMeter:
         """Counts requests to the API server by user, verb and resource, from now on."""
         return RequestMeter(self.work / "audit.log")

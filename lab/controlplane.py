@@ -20,7 +20,7 @@ NAMES = (
     "IP:127.0.0.1",
 )
 
-# Every request once, without bodies: who asked for what. `lab.requests()` counts them.
+# Every request once, without bodies: who asked for what. `lab.api_requests()` counts them.
 AUDIT = """apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]

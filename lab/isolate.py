@@ -42,7 +42,10 @@ def run(command: Sequence[str]) -> NoReturn:
         sys.exit("the lab opens network namespaces and needs root: run it again with sudo")
     sys.stdout.flush()
     sys.stderr.flush()
-    _call("unshare", CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID)
+    try:
+        _call("unshare", CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID)
+    except PermissionError as error:
+        sys.exit(f"{error}: root may make no namespaces here; in a container, run that one privileged")
     child = os.fork()
     if child == 0:
         _first(command)

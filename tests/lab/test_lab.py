@@ -205,7 +205,7 @@ def test_an_agent_has_the_identity_of_its_node(lab: Lab) -> None:
 
 
 def test_requests_are_counted_by_who_made_them(lab: Lab) -> None:
-    meter = lab.requests()
+    meter = lab.api_requests()
     api = lab.client_api(lab.token(AGENT, node="n1"))
     for _ in range(3):
         api.request("GET", "/apis/roost.dev/v1alpha1/segments")
