@@ -10,6 +10,7 @@ from lab.rack import Rack
 from lab.run import Process, wait_for
 
 NAMESPACE = "roost-system"
+CONTROLLER_PORTS = (10258, *range(10300, 10400))  # the first is the default
 AGENT, CONTROLLER = "roost-nodeagent", "roost-cloudprovider"  # their service accounts, also in the audit log
 
 # An admission policy that refuses one ConfigMap name. Made after the real ones: when it refuses, they do.
@@ -44,6 +45,7 @@ class Programs(Rack):
     def start(self) -> None:
         self.controllers: dict[str, Process] = {}
         self.agents: dict[str, Process] = {}
+        self._controller_ports: dict[str, int] = {}
         self._agent_settings: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {}
         super().start()
 
@@ -127,11 +129,22 @@ class Programs(Rack):
         return self.agents[node]
 
     def start_controller(self, name: str = "a", *flags: str, env: dict[str, str] | None = None) -> Process:
-        """Start ``python -m cloudprovider`` beside the control plane; *name* tells several of them apart."""
+        """Start ``python -m cloudprovider`` beside the control plane; *name* tells several of them apart.
+
+        They share a namespace there, so each but the first gets a health port of its own (`health_port`).
+        """
+        if name not in self._controller_ports:
+            self._controller_ports[name] = CONTROLLER_PORTS[len(self._controller_ports)]
+        port = f"--health-port={self._controller_ports[name]}"
         command = [
             *("ip", "netns", "exec", "control"),
-            *(sys.executable, "-m", "cloudprovider", "--kubeconfig", str(self.controller_kubeconfig()), *flags),
+            *(sys.executable, "-m", "cloudprovider", "--kubeconfig", str(self.controller_kubeconfig())),
+            *(port, *flags),
         ]
         log = self.work / f"cloudprovider-{name}.log"
         self.controllers[name] = Process(f"cloudprovider-{name}", command, log, python_environment() | (env or {}))
         return self.controllers[name]
+
+    def health_port(self, name: str = "a") -> int:
+        """Where the controller *name* answers /metrics, /livez and /readyz, in namespace control."""
+        return self._controller_ports[name]
