@@ -46,6 +46,8 @@ from roost.process import Clock, keep
 
 log = logging.getLogger(__name__)
 
+CALM = 1.0  # seconds without a write for a Service after which it counts as quiet
+
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
@@ -70,7 +72,7 @@ class Controller:
     _node_gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        quiet = Quiet(self.clock, lambda: len(self.grants.keys) > 0)
+        quiet = Quiet(self.clock, self._is_busy)
         self.voice = Voice(self.says, quiet)
         self.mirror = Mirror(
             self.kube, self.picture, self.voice, self.clock, self.wall, quiet, lambda key: key in self.grants.keys
@@ -96,6 +98,10 @@ class Controller:
             Reflector(self.kube, NODEAGENTS, self._agent, self.clock),
             Reflector(self.kube, SERVICES, self._service, self.clock),
         )
+
+    def _is_busy(self) -> bool:
+        """Whether Services wait for addresses, or did a moment ago: bursts come with gaps."""
+        return len(self.grants.keys) > 0 or self.clock.now() - self.grants.last_write < CALM
 
     def ready(self) -> bool:
         """Whether everything has been listed: a leader can plan, and a standby can take over at once."""

@@ -91,6 +91,7 @@ class Grants:
     touched_pool: Callable[[str], None]  # and how full the pools are
     keys: Keys[Key] = field(default_factory=Keys)
     leading: bool = False
+    last_write: float = float("-inf")
     waiting: dict[Key, Waiting] = field(default_factory=dict)
     _alarms: Alarms[Key] = field(init=False)
     _withdrawals: dict[str, Withdrawal] = field(default_factory=dict)
@@ -316,6 +317,7 @@ class Grants:
     async def _do(self, standing: plan.Standing, step: plan.Step) -> bool:
         """Do one step and fold what came of it. False: nothing more for now."""
         key = standing.key
+        self.last_write = self.clock.now()
         match step:
             case plan.Await():
                 return False

@@ -12,22 +12,29 @@ from roost.kube.wire import ObjectReference
 from roost.process import Clock
 
 LOOK_AGAIN = 0.2  # seconds
+TRICKLE = 0.1  # seconds between two writes of one kind while it is never quiet
 KEPT = 20_000  # good news that wait; more are dropped, oldest first
 PACE = 0.01  # seconds between two of them: behind comes a queue that holds 1,000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Quiet:
-    """Tells when nothing urgent is under way."""
+    """Tells when nothing urgent is under way; but nothing that waits is starved, it only trickles."""
 
     clock: Clock
     busy: Callable[[], bool]
+    _since: float | None = None  # when it was quiet last
 
     async def wait(self, longest: float) -> None:
-        """Until nothing urgent is under way, but at most *longest* seconds."""
-        until = self.clock.now() + longest
-        while self.busy() and self.clock.now() < until:
+        """Until nothing urgent is under way. Once that took *longest* seconds it goes on, slowly."""
+        while self.busy():
+            if self._since is None:
+                self._since = self.clock.now()
+            if self.clock.now() - self._since > longest:
+                await self.clock.sleep(TRICKLE)
+                return
             await self.clock.sleep(LOOK_AGAIN)
+        self._since = None
 
 
 @dataclass(slots=True)
