@@ -63,6 +63,7 @@ class Http:
         await self._calls.close()
         await self._watches.close()
         await self._api.close()
+        await asyncio.sleep(0)  # one turn of the loop, in which connections that were hung up are closed
 
     async def request(self, request: Request, seconds: float) -> Response:
         response = await self._request(request, seconds)
@@ -83,11 +84,8 @@ class Http:
             if answer.status != HTTPStatus.OK:
                 async with _broken(seconds):
                     raise Turned(await _whole(answer))
-            while True:
-                async with _broken(idle):
-                    chunk = await answer.content.readany()
-                if not chunk:
-                    break
+            stack.callback(_hang_up, answer)
+            while chunk := await _chunk(answer, idle):
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     yield line
@@ -218,6 +216,18 @@ async def _broken(seconds: float) -> AsyncIterator[None]:
         raise Broken(f"no answer within {seconds:g} s") from error
     except (aiohttp.ClientError, OSError, ConfigException, ValueError) as error:
         raise Broken(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from error
+
+
+async def _chunk(answer: aiohttp.ClientResponse, idle: float) -> bytes:
+    """The next bytes of a stream; none at its end."""
+    async with _broken(idle):
+        return await answer.content.readany()
+
+
+def _hang_up(answer: aiohttp.ClientResponse) -> None:
+    """End a stream that we leave. Without TLS's farewell: a server that hangs would never answer it."""
+    if answer.connection is not None and answer.connection.transport is not None:
+        answer.connection.transport.abort()
 
 
 async def _whole(answer: aiohttp.ClientResponse) -> Response:
