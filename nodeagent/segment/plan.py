@@ -66,6 +66,7 @@ def step(state: State, now: float, happened: Input) -> tuple[State, tuple[Output
     turn = _Turn(state, now)
     turn.take_in(happened)
     turn.plan()
+    turn.set_timers()
     return replace(turn.state, wake=turn.wake), tuple(turn.out)
 
 
@@ -86,6 +87,14 @@ class _Turn:
             return True
         self.wake = min(self.wake, when)
         return False
+
+    def set_timers(self) -> None:
+        """Whatever waits for an answer is tried again if none comes."""
+        state = self.state
+        if state.tenure and not state.lease_in_flight:
+            self.at(state.renew_at)
+        if state.reread:
+            self.at(state.ask_at)
 
     # -- taking in --
 
@@ -202,7 +211,8 @@ class _Turn:
             self.out.append(AskLease(self.state.me.node))
 
     def feed(self) -> None:
-        if self.state.seated and self.state.fed_until > self.now:
+        # An adopting process may feed what the kernel still holds: its forerunner was silent before it gave anything.
+        if (self.state.seated or self.state.adopting) and self.state.fed_until > self.now:
             self.out.append(Feed(self.state.fed_until))
 
     def marked(self, node: str, answer: Answer, lease: LeaseView | None) -> None:
@@ -284,14 +294,13 @@ class _Turn:
         if state.stopping and not state.seated and state.put is None:
             self.leave()
             return
-        if state.table is None or not state.listed or state.wish is None:
+        if state.table is None or (not state.tenure and not self.choose_tenure(state.table)):
             return
-        if not state.tenure and not self.choose_tenure(state.table):
-            return
-        self.renew()
-        self.judge()
-        self.write()
-        self.claim()
+        self.renew()  # before anything else is known: an adopted seat's Lease has little time left
+        if state.listed and state.wish is not None:
+            self.judge()
+            self.write()
+            self.claim()
 
     def leave(self) -> None:
         self.hold(frozenset())
@@ -310,7 +319,7 @@ class _Turn:
             if state.adoptable and fed and row.boot_id == state.me.boot_id and row.mode is Mode.LEASED:
                 self.change(tenure=row.tenure, adopting=int(table.resource_version), renew_at=self.now)
                 return True
-        if not table.made and not self.all_counted_out():
+        if not state.listed or state.wish is None or not (table.made or self.all_counted_out()):
             return False
         self.hold(frozenset())
         self.out.append(Revoke())

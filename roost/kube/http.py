@@ -129,11 +129,11 @@ class Http:
                 server_hostname=self._api.configuration.tls_server_name,
             )
         except aiohttp.ClientConnectorCertificateError:
-            await self._reload()  # the cluster's CA may have been changed: the next request reads it anew
+            await self._renew()  # the cluster's CA may have been changed: the next try knows the new one
             raise
 
     async def _renew(self) -> bool:
-        """Read the credentials anew after a 401: tokens are rotated. False if there are none to be read now."""
+        """Read the credentials anew: tokens, certificates and CAs are rotated. False if there are none to read now."""
         try:
             fresh = await _client(self._kubeconfig, self._user_agent)
         except Unreachable as error:
@@ -141,17 +141,12 @@ class Http:
             return False
         await fresh.close()
         self._api.configuration = fresh.configuration
+        context: ssl.SSLContext = self._api.rest_client.ssl_context  # the pools' own: it serves their next connections
+        if fresh.configuration.ssl_ca_cert:
+            context.load_verify_locations(cafile=fresh.configuration.ssl_ca_cert)
+        if fresh.configuration.cert_file:
+            context.load_cert_chain(fresh.configuration.cert_file, keyfile=fresh.configuration.key_file)
         return True
-
-    async def _reload(self) -> None:
-        old = (self._calls, self._watches, self._api)
-        try:
-            await self._load()
-        except Unreachable as error:
-            log.warning("certificate of the API server refused, and no configuration to read anew: %s", error)
-            return
-        for part in old:
-            await part.close()
 
 
 async def _client(kubeconfig: str, user_agent: str) -> ApiClient:
@@ -231,6 +226,8 @@ def _hang_up(answer: aiohttp.ClientResponse) -> None:
 
 
 async def _whole(answer: aiohttp.ClientResponse) -> Response:
+    if answer.status == HTTPStatus.UNAUTHORIZED and answer.connection and answer.connection.protocol:
+        answer.connection.protocol.force_close()  # a client certificate belongs to the connection: the next gets a new one
     try:
         retry_after = float(answer.headers.get("Retry-After", 0))
     except ValueError:  # it may be a date, which the API server never sends

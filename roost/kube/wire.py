@@ -491,8 +491,11 @@ class Resource(Generic[T]):
 
     def encode(self, value: T) -> bytes:
         """JSON with apiVersion and kind."""
-        body: dict[str, Any] = {"apiVersion": self.api_version, "kind": self.kind}
-        return msgspec.json.encode(body | msgspec.to_builtins(value))
+        return msgspec.json.encode(self.plain(value))
+
+    def plain(self, value: T) -> dict[str, Any]:
+        """The same as dicts and lists, for building a patch."""
+        return {"apiVersion": self.api_version, "kind": self.kind, **msgspec.to_builtins(value)}
 
 
 SERVICES = Resource("", "v1", "services", "Service", Service)

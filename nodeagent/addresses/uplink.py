@@ -1,0 +1,78 @@
+"""Which interface the VIPs are announced on, and what its segment is called. No I/O."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+
+from nodeagent.addresses.plan import Link, containing, named
+from roost.kube.wire import Segment
+from roost.selectors import selects
+from roost.words import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """The interface to announce on, and the name of the table of its segment."""
+
+    link: Link
+    segment: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoUplink:
+    """There is none (yet), and why."""
+
+    reason: Reason
+    message: str
+
+
+def choose(
+    setting: str,
+    links: Sequence[Link],
+    segments: Iterable[Segment],
+    labels: dict[str, str],
+    vips: Iterable[IPv4Address | IPv6Address],
+) -> Uplink | NoUplink:
+    """By the setting; else by the first Segment (in order of name) that selects this node; else by a VIP's subnet."""
+    fitting = sorted((s for s in segments if _selects(s, labels)), key=lambda s: s.metadata.name)
+    if setting:
+        link = named(links, setting)
+        if link is None:
+            there = ", ".join(sorted(link.name for link in links))
+            why = f"interface {setting} is not there (there are: {there}); mend the setting interface"
+            return NoUplink(Reason.NO_SUCH_INTERFACE, why)
+        return _named(link, fitting)
+    for segment in fitting:
+        for name in sorted(segment.spec.interfaces):
+            if (link := named(links, name)) is not None:
+                return Uplink(link, segment.metadata.name)
+    for vip in vips:
+        if (link := containing(links, vip)) is not None:
+            return _named(link, fitting)
+    why = "no interface has a subnet with a VIP in it; name one by the setting interface, or make a Segment"
+    return NoUplink(Reason.NO_INTERFACE, why)
+
+
+def _selects(segment: Segment, labels: dict[str, str]) -> bool:
+    return bool(segment.spec.interfaces) and selects(segment.spec.node_selector, labels)
+
+
+def _named(link: Link, segments: Iterable[Segment]) -> Uplink | NoUplink:
+    for segment in segments:
+        if link.name in segment.spec.interfaces:
+            return Uplink(link, segment.metadata.name)
+    name = segment_name(link)
+    if name is None or link.mac is None:
+        why = f"interface {link.name} has no address of a subnet, or no Ethernet: VIPs cannot be announced there"
+        return NoUplink(Reason.NO_INTERFACE, why)
+    return Uplink(link, name)
+
+
+def segment_name(link: Link) -> str | None:
+    """The lowest IPv4 prefix with '-' for '/': 10.60.0.0-24; without IPv4 the lowest global IPv6 prefix written out."""
+    shared = [p for p in link.prefixes if p.network.prefixlen < p.max_prefixlen and not p.ip.is_link_local]
+    four = min((p.network for p in shared if isinstance(p, IPv4Interface)), default=None)
+    six = min((p.network for p in shared if isinstance(p, IPv6Interface)), default=None)
+    if four is not None:
+        return str(four).replace("/", "-")
+    return None if six is None else f"{six.network_address.exploded.replace(':', '-')}-{six.prefixlen}"

@@ -1,0 +1,224 @@
+"""What this node claims: the VIPs of the groups it holds, kept in step between gate, addresses and announcements.
+
+The order is the point. Fence first, then hold, then announce and answer; and backwards: fall silent, let go, and take
+the address away last, so that a client that still sends here is served until the new holder's announcement moves it.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import NoReturn
+
+from nodeagent.addresses.apply import Addresses
+from nodeagent.addresses.plan import Add, Failed, Link, Placed, own, steps
+from nodeagent.gate.apply import Gate
+from nodeagent.gate.plan import KernelRefused
+from nodeagent.neighbours.apply import Announcer
+from nodeagent.services.plan import Index, Vip, fits_uplink
+from roost.process import Clock
+from roost.words import Address, Reason, order
+
+log = logging.getLogger(__name__)
+
+LINGER = 5.0  # seconds that an address stays after its VIP was given away
+RECONCILE = 10.0  # seconds between two looks at what the kernel has, while nothing changes
+CHECK = 2.0  # seconds between two looks whether the gate still stands
+
+
+class Claims:
+    """The VIPs this node claims on its uplink."""
+
+    def __init__(
+        self, index: Index, link: Link, gate: Gate, announcer: Announcer, addresses: Addresses, clock: Clock
+    ) -> None:
+        self.link = link
+        self.links: tuple[Link, ...] = (link,)
+        self.groups: frozenset[str] = frozenset()
+        self.exceptions: dict[str, tuple[Reason, str]] = {}
+        self._index, self._gate, self._announcer, self._addresses, self._clock = (
+            index,
+            gate,
+            announcer,
+            addresses,
+            clock,
+        )
+        self._claimed: dict[str, Address] = {}  # by name of the VirtualIP
+        self._leaving: dict[Address, float] = {}
+        self._new: set[Address] = set()
+        self._guarded: frozenset[Address] | None = None
+        self._changed = asyncio.Event()
+        self._fed_until = 0.0
+        self._held_once = False
+        self.decided = False  # before the first decision what a forerunner left stays as it is
+
+    @property
+    def claimed(self) -> frozenset[Address]:
+        return frozenset(self._claimed.values())
+
+    # -- what the seat decides
+
+    def hold(self, groups: frozenset[str]) -> None:
+        """Claim the VIPs of *groups* and no others; in force in the kernel when this returns."""
+        self._index.touched.update(self._index.in_groups(groups ^ self.groups))
+        self.groups, self.decided = groups, True
+        self.refresh()
+
+    def feed(self, deadline: float) -> None:
+        self._fed_until = deadline
+        self._in_kernel(lambda: self._gate.feed(deadline, self._clock.now))
+
+    def revoke(self) -> None:
+        self._fed_until = 0.0
+        self._in_kernel(self._gate.permit_revoke)
+
+    # -- what Services, endpoints and links change
+
+    def guard(self) -> None:
+        """Fence every VIP there is, but never an address of this node's own."""
+        vips = frozenset(self._index.guarded.values()) - own(self.link)
+        if vips != self._guarded:
+            self._in_kernel(lambda: self._gate.guard(vips))
+            self._guarded = vips
+
+    def refresh(self) -> None:
+        """Follow what changed of the VIPs: fence, then hold, then announce."""
+        self.guard()
+        touched, self._index.touched = self._index.touched, set()
+        before = self.claimed
+        for name in touched:
+            vip = self._index.vips.get(name)
+            was = self._claimed.pop(name, None)
+            self.exceptions.pop(name, None)
+            if vip is not None and vip.group in self.groups:
+                if (why := self._refusal(vip)) is None:
+                    self._claimed[name] = vip.address
+                else:
+                    self.exceptions[name] = why
+            if was is not None and name not in self._claimed and name in self._index.vips:
+                self._leaving[was] = self._clock.now() + LINGER
+        now = self.claimed
+        if now != before or (self.decided and not self._held_once):
+            self._held_once = True
+            self._claim(before, now)
+
+    def _refusal(self, vip: Vip) -> tuple[Reason, str] | None:
+        """Why a VIP of a group that is held here is not claimed."""
+        if not fits_uplink(vip, {self.link.name}):
+            wanted = ", ".join(sorted(vip.interfaces))
+            return Reason.NO_SUCH_INTERFACE, f"its pool announces on {wanted}, this node on {self.link.name}"
+        here = any(vip.address in prefix.network for prefix in self.link.prefixes)
+        elsewhere = [link.name for link in self.links if any(vip.address in p.network for p in link.prefixes)]
+        if not here and elsewhere:
+            return Reason.NOT_IN_SUBNET, f"{vip.address} is in the subnet of {elsewhere[0]}, not of {self.link.name}"
+        if vip.address in own(self.link):
+            return Reason.NODE_ADDRESS, f"{vip.address} is this node's own address"
+        reason = self._index.may_claim(vip)
+        return (
+            None if reason is None else (reason, "no ready endpoint" if reason is Reason.NO_ENDPOINTS else "none here")
+        )
+
+    def _claim(self, before: frozenset[Address], now: frozenset[Address]) -> None:
+        self._announcer.want(before & now)
+        self._in_kernel(lambda: self._gate.hold(now))
+        self._announcer.want(now)
+        self._new |= now - before
+        for address in now:
+            self._leaving.pop(address, None)
+        self._changed.set()
+
+    def link_is(self, links: tuple[Link, ...]) -> None:
+        """Links have changed; a link that comes back is told of all VIPs anew."""
+        self.links = links
+        link = next((link for link in links if link.name == self.link.name), None)
+        if link is None or link.mac is None:
+            return
+        back = link.up and not self.link.up
+        moved = link.mac != self.link.mac
+        self.link = link
+        if moved:
+            self._announcer.mac = link.mac
+        if back or moved:
+            self._announcer.again(self.claimed)
+        self._index.touched.update(self._index.in_groups(self.groups))
+        self._changed.set()
+
+    # -- keeping the kernel as it should be
+
+    def _in_kernel(self, call: Callable[[], object]) -> None:
+        """Do *call*; if somebody took the gate away, put it back first, with all that it must fence and let pass."""
+        try:
+            call()
+        except KernelRefused as refused:
+            log.warning(
+                "gate on %s: %s; putting it back", self.link.name, refused, extra={"reason": Reason.KERNEL_REFUSED}
+            )
+            self._put_back()
+            call()
+
+    def _put_back(self) -> None:
+        self._gate.install()
+        self._gate.guard(frozenset(self._index.guarded.values()) - own(self.link))
+        self._gate.hold(self.claimed)
+        if self._fed_until > self._clock.now():
+            self._gate.feed(self._fed_until, self._clock.now)
+
+    async def watch_gate(self) -> NoReturn:
+        """Put the gate back when somebody flushes the ruleset."""
+        while True:
+            await self._clock.sleep(CHECK)
+            if not self._gate.standing():
+                log.warning("the gate on %s was taken away; putting it back", self.link.name)
+                self._put_back()
+
+    async def keep_addresses(self) -> NoReturn:
+        """Have each claimed VIP on the link, and none longer than LINGER after it was given. Raises Unreachable."""
+        while True:
+            self._changed.clear()
+            new, self._new = self._new & self.claimed, set()
+            if new:
+                # At once, and without asking what is there: whoever waits for an address waits for this.
+                await self._addresses.do([Add(Placed(vip, self.link.name)) for vip in sorted(new, key=order)])
+            if not self._changed.is_set():
+                await self._reconcile()
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Until something changes, an address may go, or it is time to look again."""
+        due = min([self._clock.now() + RECONCILE, *self._leaving.values()])
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.05, due - self._clock.now())):
+                await self._changed.wait()
+
+    async def _reconcile(self) -> None:
+        now = self._clock.now()
+        self._leaving = {vip: until for vip, until in self._leaving.items() if until > now}
+        want = frozenset(Placed(vip, self.link.name) for vip in self.claimed | self._leaving.keys())
+        have = await self._addresses.present()
+        outcomes = await self._addresses.do(steps(have, want, synced=self.decided, settings=self._addresses.settings))
+        for failed in (outcome for outcome in outcomes if isinstance(outcome, Failed)):
+            log.warning("address %s: errno %d", failed.step, failed.errno, extra={"reason": Reason.KERNEL_REFUSED})
+
+    # -- the end
+
+    def silence(self) -> None:
+        """No claim leaves from now on; addresses stay."""
+        self._announcer.want(frozenset())
+        self._in_kernel(self._gate.permit_revoke)
+        self._in_kernel(lambda: self._gate.hold(frozenset()))
+        self._claimed, self.groups, self._fed_until = {}, frozenset(), 0.0
+
+    async def clear(self) -> None:
+        """Take all our addresses and then the gate away: nothing of ours is left on this node."""
+        have = await self._addresses.present()
+        await self._addresses.do(steps(have, frozenset(), synced=True, settings=self._addresses.settings))
+        self._gate.remove()
+
+    def vips_of(self, group: str) -> list[Address]:
+        return [self._index.vips[name].address for name in self._index.in_groups([group])]
+
+    def rows(self) -> list[tuple[str, str, bool]]:
+        """Every VIP of the groups held here: its address, its group, whether it is announced now."""
+        fed = self.link.up and self._fed_until > self._clock.now()
+        vips = [(name, self._index.vips[name]) for name in self._index.in_groups(self.groups)]
+        return [(str(vip.address), vip.group, fed and name in self._claimed) for name, vip in vips]

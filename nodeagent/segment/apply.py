@@ -1,0 +1,184 @@
+"""The table and the node Leases on the API server: each write with its resourceVersion, and with its outcome."""
+
+from collections.abc import Callable, Mapping
+
+from nodeagent.segment.events import Answer, LeasePut, LeaseView, MarkPut, TablePut
+from nodeagent.segment.table import Ended, Group, Mode, Seat, SeatState, Table
+from roost.kube import wire
+from roost.kube.client import Conflict, Kube, Ok, Outcome, Unknown
+from roost.kube.election import utc_now
+from roost.process import Unreachable
+from roost.words import ENDED, NODE_LEASE_NAMESPACE, TENURE
+
+REQUEST_SECONDS = 1.5  # a renewal that takes longer is asked after, and sent again
+
+
+class SegmentApi:
+    """One segment's table, and the Leases of the nodes on it, as this node may write them."""
+
+    def __init__(self, kube: Kube, segment: str, node: str, clock: Callable[[], float]) -> None:
+        self._kube = kube.within(REQUEST_SECONDS)
+        self.segment, self._node, self._now = segment, node, clock
+        self.lease_namespace = NODE_LEASE_NAMESPACE
+        self.owner: wire.OwnerReference | None = None  # the Node, so that the Lease goes with it
+        self.refusal = ""  # what the server said to the last write that it refused
+
+    # -- the table
+
+    async def read(self) -> Table:
+        """The table by a consistent read; makes the Segment if there is none. Raises Unreachable, Denied."""
+        found = await self._kube.get(wire.SEGMENTS, self.segment)
+        if found is None:
+            bare = wire.Segment(metadata=wire.Meta(name=self.segment))
+            made = await self._kube.create(wire.SEGMENTS, bare)
+            match made:
+                case Ok(found):
+                    return table(found)
+                case Conflict(code=409):
+                    found = await self._kube.get(wire.SEGMENTS, self.segment)
+                case Conflict(message=why) | Unknown(why=why):
+                    raise Unreachable(f"Segment {self.segment} cannot be made: {why}")
+        if found is None:
+            raise Unreachable(f"Segment {self.segment} comes and goes")
+        return table(found)
+
+    async def put(self, new: Table) -> TablePut:
+        meta = wire.Meta(name=self.segment, uid=new.uid, resource_version=new.resource_version)
+        body = wire.Segment(metadata=meta, status=status(new))
+        done = await self._kube.put(wire.SEGMENTS, body, subresource="status")
+        return TablePut(self._answer(done), table(done.value) if isinstance(done, Ok) else None)
+
+    # -- Leases
+
+    async def read_lease(self, node: str) -> LeaseView | None:
+        """A node's Lease by a consistent read. Raises Unreachable, Denied."""
+        found = await self._kube.get(wire.LEASES, node, namespace=NODE_LEASE_NAMESPACE)
+        return None if found is None else view(found)
+
+    async def renew(self, tenure: int, resource_version: str) -> LeasePut:
+        """Write the own Lease whole; without *resource_version* make it. A mark is never carried along."""
+        meta = wire.Meta(
+            name=self._node,
+            namespace=NODE_LEASE_NAMESPACE,
+            resource_version=resource_version,
+            annotations={TENURE: str(tenure)},
+            labels={"velero.io/exclude-from-backup": "true"},
+            owner_references=(self.owner,) if self.owner is not None else (),
+        )
+        spec = wire.LeaseSpec(holder_identity=self._node, lease_duration_seconds=6, renew_time=utc_now())
+        lease = wire.Lease(metadata=meta, spec=spec)
+        sent_at = self._now()
+        done = await (self._kube.put if resource_version else self._kube.create)(wire.LEASES, lease)
+        return LeasePut(self._answer(done), sent_at, tenure, view(done.value) if isinstance(done, Ok) else None)
+
+    async def mark(self, lease: wire.Lease, tenure: int) -> MarkPut:
+        """Add the mark that ends *tenure* to another's Lease, else unchanged and at the version that was waited on."""
+        annotations = {**lease.metadata.annotations, ENDED: str(tenure)}
+        meta = wire.Meta(
+            name=lease.metadata.name,
+            namespace=lease.metadata.namespace,
+            uid=lease.metadata.uid,
+            resource_version=lease.metadata.resource_version,
+            labels=lease.metadata.labels,
+            annotations=annotations,
+            finalizers=lease.metadata.finalizers,
+            owner_references=lease.metadata.owner_references,
+        )
+        done = await self._kube.put(wire.LEASES, wire.Lease(metadata=meta, spec=lease.spec))
+        return MarkPut(meta.name, self._answer(done), view(done.value) if isinstance(done, Ok) else None)
+
+    def _answer(self, outcome: Outcome[object]) -> Answer:
+        match outcome:
+            case Ok():
+                return Answer.OK
+            case Conflict(code=409):
+                return Answer.CONFLICT
+            case Conflict(code=404):
+                return Answer.MISSING
+            case Conflict(reason=reason, message=message):
+                self.refusal = f"{reason}: {message}"
+                return Answer.REFUSED
+            case Unknown():
+                return Answer.UNKNOWN
+
+
+def view(lease: wire.Lease) -> LeaseView:
+    """What counts of a Lease."""
+    return LeaseView(
+        lease.metadata.resource_version,
+        _number(lease.metadata.annotations, TENURE),
+        _number(lease.metadata.annotations, ENDED),
+    )
+
+
+def _number(annotations: Mapping[str, str], key: str) -> int:
+    text = annotations.get(key, "")
+    return int(text) if text.isdecimal() else 0
+
+
+def table(segment: wire.Segment) -> Table:
+    """The table as the step function knows it."""
+    meta, kept = segment.metadata, segment.status
+    if kept is None:
+        return Table(meta.uid, meta.resource_version)
+    return Table(
+        meta.uid,
+        meta.resource_version,
+        kept.revision,
+        kept.next_tenure,
+        tuple(_seat(row) for row in kept.seats),
+        tuple(Ended(row.tenure, row.node, Mode(row.mode), row.witnesses) for row in kept.ended),
+        tuple(Group(row.name, row.tenure, row.epoch, row.after) for row in kept.groups),
+    )
+
+
+def _seat(row: wire.Seat) -> Seat:
+    return Seat(
+        row.node,
+        row.tenure,
+        row.version,
+        row.boot_id,
+        row.machine_id,
+        row.mac,
+        row.addresses,
+        row.eligible,
+        Mode(row.mode),
+        SeatState(row.state),
+        row.witnesses,
+    )
+
+
+def status(table: Table) -> wire.SegmentStatus:
+    """The table as the API keeps it."""
+    live = table.live()
+    tenures = {seat.tenure for seat in live}
+    held = sum(group.tenure in tenures for group in table.groups)
+    return wire.SegmentStatus(
+        revision=table.revision,
+        next_tenure=table.next_tenure,
+        summary=wire.Summary(live=f"{len(live)}/{len(table.seats)}", groups=f"{held}/{len(table.groups)}"),
+        seats=tuple(
+            wire.Seat(
+                node=seat.node,
+                tenure=seat.tenure,
+                version=seat.version,
+                boot_id=seat.boot_id,
+                mode=seat.mode.value,
+                state=seat.state.value,
+                machine_id=seat.machine_id,
+                mac=seat.mac,
+                addresses=seat.addresses,
+                eligible=seat.eligible,
+                witnesses=seat.witnesses,
+            )
+            for seat in table.seats
+        ),
+        ended=tuple(
+            wire.Ended(tenure=row.tenure, node=row.node, mode=row.mode.value, witnesses=row.witnesses)
+            for row in table.ended
+        ),
+        groups=tuple(
+            wire.Group(name=group.name, tenure=group.tenure, epoch=group.epoch, after=group.after)
+            for group in table.groups
+        ),
+    )

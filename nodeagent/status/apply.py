@@ -1,0 +1,44 @@
+"""Writes the status of this node's NodeAgent."""
+
+from datetime import UTC, datetime
+
+from nodeagent.status.plan import Facts, status
+from roost.kube import wire
+from roost.kube.client import Conflict, Kube, Ok, Unknown
+from roost.process import Unreachable
+
+
+class Report:
+    """This node's NodeAgent: made if it is missing, written only when something differs."""
+
+    def __init__(self, kube: Kube, node: str) -> None:
+        self._kube, self._node = kube, node
+        self._written: wire.NodeAgentStatus | None = None
+
+    async def write(self, facts: Facts) -> None:
+        """Raises Unreachable, also where the server refuses: the message says why."""
+        if self._written is None:
+            self._written = await self._read()
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        new = status(facts, self._written, now)
+        if new == self._written:
+            return
+        body = wire.NodeAgent(metadata=wire.Meta(name=self._node), status=new)
+        patch = {"status": wire.NODEAGENTS.plain(body)["status"]}
+        match await self._kube.patch(wire.NODEAGENTS, self._node, patch, subresource="status"):
+            case Ok():
+                self._written = new
+            case Conflict(code=404):
+                self._written = None
+                raise Unreachable(f"NodeAgent {self._node} was deleted; it is made anew")
+            case Conflict(message=why) | Unknown(why=why):
+                raise Unreachable(f"status of NodeAgent {self._node}: {why}")
+
+    async def _read(self) -> wire.NodeAgentStatus:
+        found = await self._kube.get(wire.NODEAGENTS, self._node)
+        if found is None:
+            made = await self._kube.create(wire.NODEAGENTS, wire.NodeAgent(metadata=wire.Meta(name=self._node)))
+            if not isinstance(made, Ok) and not (isinstance(made, Conflict) and made.code == 409):  # noqa: PLR2004 - it is there
+                raise Unreachable(f"NodeAgent {self._node} cannot be made: {made}")
+            return wire.NodeAgentStatus()
+        return found.status
