@@ -227,7 +227,7 @@ def _hang_up(answer: aiohttp.ClientResponse) -> None:
 
 async def _whole(answer: aiohttp.ClientResponse) -> Response:
     if answer.status == HTTPStatus.UNAUTHORIZED and answer.connection and answer.connection.protocol:
-        answer.connection.protocol.force_close()  # a client certificate belongs to the connection: the next gets a new one
+        answer.connection.protocol.force_close()  # a client certificate is the connection's: begin a new one
     try:
         retry_after = float(answer.headers.get("Retry-After", 0))
     except ValueError:  # it may be a date, which the API server never sends

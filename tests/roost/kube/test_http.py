@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import ssl
+import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -48,7 +50,7 @@ async def connected(path: Path, url: str, seconds: float = 10.0) -> AsyncIterato
 
 
 @contextlib.asynccontextmanager
-async def sockets(serve: Serve) -> AsyncIterator[int]:
+async def sockets(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
     """A server of bare connections; the port."""
     open_ones: list[asyncio.StreamWriter] = []
 
@@ -57,7 +59,7 @@ async def sockets(serve: Serve) -> AsyncIterator[int]:
         with contextlib.suppress(asyncio.CancelledError, ConnectionError, asyncio.IncompleteReadError):
             await serve(reader, writer)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -414,3 +416,45 @@ async def test_requests_are_counted(tmp_path: Path) -> None:
 async def test_no_configuration_is_said_clearly(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match="no usable Kubernetes configuration"):
         await Kube.connect(Settings(str(tmp_path / "nowhere")), user_agent="roost-test/1")
+
+
+def openssl(*arguments: str | Path) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+
+def certificate(directory: Path, name: str) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that is its own authority, and its key."""
+    crt, key = directory / f"{name}.crt", directory / f"{name}.key"
+    subject = ("-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1")
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", *subject,
+            "-keyout", key, "-out", crt)  # fmt: skip
+    return crt, key
+
+
+async def test_a_rotated_authority_is_read_anew(tmp_path: Path) -> None:
+    """The server shows a certificate of a new CA; the kubeconfig's CA file follows."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await request_of(reader)
+            writer.write(plain(json.dumps(LEASE).encode()))
+
+    old, new = certificate(tmp_path, "old"), certificate(tmp_path, "new")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*new)
+    ca = tmp_path / "ca.crt"
+    ca.write_bytes(old[0].read_bytes())
+    async with sockets(serve, context) as port:
+        config = json.loads(kubeconfig(tmp_path / "kubeconfig", f"https://127.0.0.1:{port}").read_text())
+        config["clusters"][0]["cluster"] = {"server": f"https://127.0.0.1:{port}", "certificate-authority": str(ca)}
+        (tmp_path / "kubeconfig").write_text(json.dumps(config))
+        kube = await Kube.connect(Settings(str(tmp_path / "kubeconfig")), user_agent="roost-test/1")
+        try:
+            with pytest.raises(Unreachable, match="certificate verify failed"):
+                await kube.get(LEASES, "a", namespace="ns")
+            ca.write_bytes(new[0].read_bytes())
+            with contextlib.suppress(Unreachable):  # this one finds out
+                await kube.get(LEASES, "a", namespace="ns")
+            assert await kube.get(LEASES, "a", namespace="ns")
+        finally:
+            await kube.close()
