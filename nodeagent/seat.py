@@ -114,7 +114,7 @@ class Seat:
 
     def _say(self, said: ev.Say) -> None:
         if said.cause in {ev.Cause.TAKEN, ev.Cause.GIVEN, ev.Cause.VACANT, ev.Cause.STOPPING}:
-            metrics.HOLDER_CHANGES.labels(said.cause.value).inc(len(said.groups) or 1)
+            metrics.HOLDER_CHANGES.labels(said.cause.value).inc(len(said.groups))
         message = f"{said.message}: {self._refusal}" if said.cause is ev.Cause.WRITE_REFUSED else said.message
         groups = sorted(said.groups)[:SHOWN]
         revision = self.state.table.revision if self.state.table is not None else None
@@ -126,7 +126,7 @@ class Seat:
         while True:
             wanted = await self._renewals.get()
             if isinstance(wanted, ev.PutLease):
-                done = await self._api.renew(wanted.tenure, wanted.resource_version)
+                done = await self._api.renew(wanted.tenure, wanted.over)
                 if done.answer is ev.Answer.REFUSED:
                     log.error("the server refuses the Lease: %s", self._api.refusal, extra={"reason": "WriteRefused"})
                 self.tell(done)

@@ -1,12 +1,13 @@
 """What can be set, gathered from the rooms."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from nodeagent.addresses import plan as addresses
-from nodeagent.neighbours import plan as neighbours
-from roost import health, logs
-from roost.kube import client
+from nodeagent.addresses.plan import Settings as Addresses
+from nodeagent.neighbours.plan import Settings as Neighbours
+from roost.health import Settings as Health
+from roost.kube.client import Settings as Kube
+from roost.logs import Settings as Logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,8 @@ class Node:
 @dataclass(frozen=True, slots=True)
 class Settings:
     node: Node
-    kube: client.Settings = field(default_factory=client.Settings)
-    addresses: addresses.Settings = field(default_factory=addresses.Settings)
-    neighbours: neighbours.Settings = field(default_factory=neighbours.Settings)
-    health: health.Settings = field(
-        default_factory=lambda: health.Settings(health_address="127.0.0.1", health_port=10259)
-    )
-    logs: logs.Settings = field(default_factory=logs.Settings)
+    kube: Kube = Kube()
+    addresses: Addresses = Addresses()
+    neighbours: Neighbours = Neighbours()
+    health: Health = Health(health_address="127.0.0.1", health_port=10259)
+    logs: Logs = Logs()

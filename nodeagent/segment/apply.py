@@ -55,12 +55,16 @@ class SegmentApi:
         found = await self._kube.get(wire.LEASES, node, namespace=NODE_LEASE_NAMESPACE)
         return None if found is None else view(found)
 
-    async def renew(self, tenure: int, resource_version: str) -> LeasePut:
-        """Write the own Lease whole; without *resource_version* make it. A mark is never carried along."""
+    async def renew(self, tenure: int, over: LeaseView | None) -> LeasePut:
+        """Write the own Lease whole, *over* what was last seen of it; None: make it. A mark is never carried along.
+
+        The uid goes along: without it the server takes a PUT of a Lease that was deleted for a new one.
+        """
         meta = wire.Meta(
             name=self._node,
             namespace=NODE_LEASE_NAMESPACE,
-            resource_version=resource_version,
+            uid=over.uid if over is not None else "",
+            resource_version=over.resource_version if over is not None else "",
             annotations={TENURE: str(tenure)},
             labels={"velero.io/exclude-from-backup": "true"},
             owner_references=(self.owner,) if self.owner is not None else (),
@@ -68,7 +72,7 @@ class SegmentApi:
         spec = wire.LeaseSpec(holder_identity=self._node, lease_duration_seconds=6, renew_time=utc_now())
         lease = wire.Lease(metadata=meta, spec=spec)
         sent_at = self._now()
-        done = await (self._kube.put if resource_version else self._kube.create)(wire.LEASES, lease)
+        done = await (self._kube.create if over is None else self._kube.put)(wire.LEASES, lease)
         return LeasePut(self._answer(done), sent_at, tenure, view(done.value) if isinstance(done, Ok) else None)
 
     async def mark(self, lease: wire.Lease, tenure: int) -> MarkPut:
@@ -108,6 +112,7 @@ def view(lease: wire.Lease) -> LeaseView:
         lease.metadata.resource_version,
         _number(lease.metadata.annotations, TENURE),
         _number(lease.metadata.annotations, ENDED),
+        lease.metadata.uid,
     )
 
 

@@ -23,6 +23,7 @@ class LeaseView:
     resource_version: str
     tenure: int = 0
     ended: int = 0
+    uid: str = ""
 
     @property
     def version(self) -> int:
@@ -125,10 +126,10 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class PutLease:
-    """Write the own Lease with this tenure; without *resource_version* create it."""
+    """Write the own Lease with this tenure, as it was last seen (*over*); None: make it."""
 
     tenure: int
-    resource_version: str
+    over: LeaseView | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ class _Turn:
         row = table.seat(state.me.node)
         mine = row is not None and row.live and row.tenure == state.tenure and row.boot_id == state.me.boot_id
         if state.seated and not mine:
-            self.lose("the table has no live seat of this tenure")
+            self.lose("left the table" if state.stopping else "the table has no live seat of this tenure")
         elif mine and not state.seated and int(table.resource_version) > state.adopting:
             self.sit()
 
@@ -273,7 +273,7 @@ class _Turn:
         """The tenure is over: silence at once, then a new one."""
         self.hold(frozenset())
         self.out.append(Revoke())
-        self.out.append(Say(Cause.MARKED, why))
+        self.out.append(Say(Cause.STOPPING if self.state.stopping else Cause.MARKED, why))
         self.change(tenure=0, seated=False, adopting=0, adoptable=False, renewed_for=0, fed_until=0.0)
 
     def hold(self, groups: frozenset[str]) -> None:
@@ -361,7 +361,7 @@ class _Turn:
             self.change(renew_at=self.now + state.settings.retry)
             return
         self.change(lease_in_flight=True, renew_at=self.now + state.settings.renew)
-        self.out.append(PutLease(state.tenure, state.lease.resource_version if state.lease is not None else ""))
+        self.out.append(PutLease(state.tenure, state.lease))
 
     def judge(self) -> None:
         """Look at the Leases of all live seats but the own, and mark the one that stood still for too long."""

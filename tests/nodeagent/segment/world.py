@@ -264,12 +264,12 @@ class World:
                 self.request(
                     node, life, lambda: api.put_table(table), lambda a: ev.TablePut(*a), ev.TablePut(ev.Answer.UNKNOWN)
                 )
-            case ev.PutLease(tenure, version):
+            case ev.PutLease(tenure, over):
                 sent = self.now * node.rate
                 self.request(
                     node,
                     life,
-                    lambda: api.put_lease(node.name, tenure, version),
+                    lambda: api.put_lease(node.name, tenure, over.resource_version if over else ""),
                     lambda a: ev.LeasePut(a[0], sent, tenure, a[1]),
                     ev.LeasePut(ev.Answer.UNKNOWN, sent, tenure),
                 )
