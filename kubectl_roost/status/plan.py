@@ -207,6 +207,9 @@ def _table(segment: Segment) -> Table:
 def _agent(agent: NodeAgent, segments: Iterable[Segment]) -> Agent:
     name, status = agent.metadata.name, agent.status
     ready, reason, message = _ready(status.conditions)
+    seat = _seated(seat for s in segments for seat in (s.status.seats if s.status else ()) if seat.node == name)
+    if seat == "Gone":  # what its agent said last is old
+        ready, reason, message = "Unknown", "SeatGone", "the agent, the node or its link is down"
     said = status.vips
     listed = said.exceptions if said else ()
     return Agent(
@@ -217,7 +220,7 @@ def _agent(agent: NodeAgent, segments: Iterable[Segment]) -> Agent:
         maintenance=agent.spec.maintenance,
         version=status.version,
         vips=said.summary if said else "",
-        seat=_seated(seat for s in segments for seat in (s.status.seats if s.status else ()) if seat.node == name),
+        seat=seat,
         exceptions=tuple(Exempt(one.vip, one.reason, one.message) for one in listed),
         more=said.more_exceptions if said else 0,
     )
@@ -239,9 +242,7 @@ def _about_segments(segments: Iterable[Table], vips: tuple[Vip, ...]) -> Iterabl
 
 def _about_nodes(nodes: Iterable[Agent]) -> Iterable[str]:
     for node in nodes:
-        if node.seat == "Gone":  # what its agent said last is old
-            yield f"node {node.node}: its seat is gone: the agent, the node or its link is down"
-        elif node.ready != "True":
+        if node.ready != "True":
             yield f"node {node.node}: {_because(node.reason, node.message)}"
         elif node.maintenance == "None" and (
             troubles := [one for one in node.exceptions if one.reason not in AS_MEANT]

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import cloudprovider.settings
+import nodeagent.settings
 from roost import options, words
 from roost.kube import wire
 
@@ -154,6 +155,7 @@ def test_the_chart_and_the_programs_mean_the_same_names(file: str, word: str) ->
     ("template", "settings"),
     [
         pytest.param("cloudprovider/deployment.yaml", cloudprovider.settings.Settings, id="controller"),
+        pytest.param("nodeagent/daemonset.yaml", nodeagent.settings.Settings, id="agent"),
     ],
 )
 def test_every_flag_that_the_chart_gives_is_one(template: str, settings: type[Any]) -> None:

@@ -126,17 +126,21 @@ def test_a_pod_has_no_right_that_it_does_not_need(kind: str, added: list[str]) -
     assert "hostPID" not in spec
 
 
-@pytest.mark.parametrize("kind", ["Deployment", "DaemonSet"])
-def test_probes_and_flags_name_the_port_that_is_set(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "host"),
+    [
+        pytest.param("Deployment", {}, id="the controller at its Pod's address"),
+        pytest.param("DaemonSet", {"host": "127.0.0.1"}, id="the agent at the node's own, where alone it listens"),
+    ],
+)
+def test_probes_and_flags_name_the_port_that_is_set(kind: str, host: Object) -> None:
     things = rendered("nodeagent.healthPort=12345", "cloudprovider.healthPort=12345")
     (container,) = one(kind, things)["spec"]["template"]["spec"]["containers"]
     assert "--health-port=12345" in container["args"]
     assert container["ports"] == [{"name": "health", "containerPort": 12345, "protocol": "TCP"}]
     probes = {probe: container[f"{probe}Probe"]["httpGet"] for probe in ("liveness", "readiness")}
-    assert probes == {
-        "liveness": {"path": "/livez", "port": "health"},
-        "readiness": {"path": "/readyz", "port": "health"},
-    }
+    asked = {"port": "health"} | host
+    assert probes == {"liveness": {"path": "/livez"} | asked, "readiness": {"path": "/readyz"} | asked}
 
 
 def test_the_agent_runs_on_every_node_and_goes_last() -> None:
@@ -222,6 +226,7 @@ def test_roles_of_people_can_be_left_out() -> None:
         pytest.param("nodeagnet.interface=eth0", "additional properties 'nodeagnet' not allowed", id="a part misspelt"),
         pytest.param("nodeagent.interface=eth0/1", "does not match pattern", id="a name that no interface can have"),
         pytest.param("nodeagent.interface=averylonginterface", "maxLength", id="a name too long for an interface"),
+        pytest.param("nodeagent.healthAddress=10.0.0.1", "value must be one of", id="where the kubelet does not ask"),
         pytest.param("nodeagent.healthPort=80", "minimum", id="a port that needs another right"),
         pytest.param("nodeagent.healthPort=http", "want integer", id="a port by name"),
         pytest.param("cloudprovider.replicas=-1", "minimum", id="fewer than no replicas"),

@@ -178,7 +178,7 @@ SILENT = NodeAgent(metadata=Meta(name="n1"))
         pytest.param(
             agent("n1"),
             "Gone",
-            ("node n1: its seat is gone: the agent, the node or its link is down",),
+            ("node n1: SeatGone: the agent, the node or its link is down",),
             id="was ready when last heard, but its seat is gone",
         ),
         pytest.param(
