@@ -56,7 +56,8 @@ class Api:
         old = self.table
         assert new.revision == old.revision + 1
         assert new.next_tenure >= old.next_tenure
-        assert all(row.tenure < new.next_tenure for row in (*new.seats, *new.groups))
+        assert all(seat.tenure < new.next_tenure for seat in new.seats)
+        assert all(group.tenure < new.next_tenure for group in new.groups)
         rows = {row.name: row for row in old.groups}
         for row in new.groups:
             if row.name in rows:
@@ -91,6 +92,9 @@ class Api:
             return ev.Answer.CONFLICT, None
         self.leases[node] = StoredLease(self.next(), stored.tenure, tenure)
         return ev.Answer.OK, self.view(node)
+
+    def delete_lease(self, node: str) -> None:
+        self.leases.pop(node, None)
 
     def view(self, node: str) -> ev.LeaseView | None:
         stored = self.leases.get(node)
