@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NoReturn
 
 from nodeagent.addresses.apply import Addresses
@@ -35,7 +36,7 @@ class Claims:
         self.link = link
         self.links: tuple[Link, ...] = (link,)
         self.groups: frozenset[str] = frozenset()
-        self.exceptions: dict[str, tuple[Reason, str]] = {}
+        self._exceptions: dict[str, tuple[Address, Reason, str]] = {}  # by name of the VirtualIP
         self._index, self._gate, self._announcer, self._addresses, self._clock = (
             index,
             gate,
@@ -55,6 +56,11 @@ class Claims:
     @property
     def claimed(self) -> frozenset[Address]:
         return frozenset(self._claimed.values())
+
+    @property
+    def exceptions(self) -> dict[str, tuple[Reason, str]]:
+        """By VIP: why it is not announced from here though it should be."""
+        return {str(address): (reason, message) for address, reason, message in self._exceptions.values()}
 
     # -- what the seat decides
 
@@ -89,12 +95,13 @@ class Claims:
         for name in touched:
             vip = self._index.vips.get(name)
             was = self._claimed.pop(name, None)
-            self.exceptions.pop(name, None)
-            if vip is not None and vip.group in self.groups:
-                if (why := self._refusal(vip)) is None:
+            self._exceptions.pop(name, None)
+            if vip is not None:
+                why = self._refusal(vip) if vip.group in self.groups else self._hopeless(vip)
+                if why is not None:
+                    self._exceptions[name] = (vip.address, *why)
+                elif vip.group in self.groups:
                     self._claimed[name] = vip.address
-                else:
-                    self.exceptions[name] = why
             if was is not None and name not in self._claimed and name in self._index.vips:
                 self._leaving[was] = self._clock.now() + LINGER
         now = self.claimed
@@ -118,6 +125,12 @@ class Claims:
             None if reason is None else (reason, "no ready endpoint" if reason is Reason.NO_ENDPOINTS else "none here")
         )
 
+    def _hopeless(self, vip: Vip) -> tuple[Reason, str] | None:
+        """Why a VIP is held by nobody, if no node can: every node says so, for there is no holder who would."""
+        if vip.local and self._index.may_claim(vip) is Reason.NO_ENDPOINTS:
+            return Reason.NO_ENDPOINTS, "no ready endpoint"
+        return None
+
     def _claim(self, before: frozenset[Address], now: frozenset[Address]) -> None:
         self._announcer.want(before & now)
         self._in_kernel(lambda: self._gate.hold(now))
@@ -132,11 +145,14 @@ class Claims:
         self.links = links
         link = next((link for link in links if link.name == self.link.name), None)
         if link is None or link.mac is None:
-            return
+            link = replace(self.link, up=False, prefixes=())
         back = link.up and not self.link.up
         moved = link.mac != self.link.mac
+        another = link.index != self.link.index
         self.link = link
-        if moved:
+        if another:  # the former took its chain of the gate along
+            self._put_back()
+        if moved and link.mac is not None:
             self._announcer.mac = link.mac
         if back or moved:
             self._announcer.again(self.claimed)

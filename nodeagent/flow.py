@@ -9,6 +9,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Coroutine, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -55,7 +56,7 @@ class Agent:
         self.index = Index(self.node)
         self.links: tuple[addresses.Link, ...] = ()
         self.maintenance = "None"
-        self.no_uplink = NoUplink(Reason.NO_INTERFACE, "the interfaces have not been read yet")
+        self.no_uplink = self.told = NoUplink(Reason.NO_INTERFACE, "not all that has a say in it has been read yet")
         self.claims: Claims | None = None
         self.seat: Seat | None = None
         self.segment = ""
@@ -94,10 +95,16 @@ class Agent:
                 task.cancel()
 
     async def find_uplink(self, stop: asyncio.Event) -> Uplink | None:
-        """Wait for the interface to announce on; None: stopped before there was one."""
+        """Wait for the interface to announce on; None: stopped before there was one.
+
+        Not before everything is known that has a say: two nodes that name their segment differently would share no
+        table, and so fence each other from nothing.
+        """
+        for reflector in (self.segments, self.nodes, self.vips):
+            await _either(reflector.synced, stop)
         while not stop.is_set():
             self.changed.clear()
-            if self.links and (self.settings.node.interface or self.segments.synced.is_set()):
+            if self.links:
                 labels = dict(self.index.labels.get(self.node, {}))
                 vips = sorted(set(self.index.guarded.values()), key=order)
                 found = choose(self.settings.node.interface, self.links, self.segments.items.values(), labels, vips)
@@ -112,9 +119,17 @@ class Agent:
         if why != self.no_uplink:
             self.no_uplink = why
             log.warning("%s", why.message, extra={"reason": why.reason, "object": f"nodeagent/{self.node}"})
-            regarding = wire.ObjectReference(kind="NodeAgent", name=self.node, api_version=wire.NODEAGENTS.api_version)
-            self.events.say(regarding, "Warning", why.reason, why.message, "ChooseInterface")
             self.report_due.set()
+
+    def tell_trouble(self) -> None:
+        """An Event for who looks at the NodeAgent; only now is it sure to be there, and its uid known."""
+        why = self.no_uplink
+        if self.claims is None and why != self.told:
+            self.told = why
+            regarding = wire.ObjectReference(
+                kind="NodeAgent", name=self.node, uid=self.report.uid, api_version=wire.NODEAGENTS.api_version
+            )
+            self.events.say(regarding, "Warning", why.reason, why.message, "ChooseInterface")
 
     async def serve(self, uplink: Uplink, go: Callable[..., None], stop: asyncio.Event) -> None:
         """Gate first, then the table; and all of it backwards."""
@@ -180,7 +195,8 @@ class Agent:
             machine = file.read_text(encoding="ascii").strip()
         except OSError as error:
             raise Unreachable(f"the machine id cannot be read: {error} (setting machine-id-file)") from error
-        return Me(self.node, boot, machine)
+        # Hashed, as machine-id(5) asks: the id itself is not to be shown around.
+        return Me(self.node, boot, sha256(f"roost:{machine}".encode()).hexdigest()[:32])
 
     # -- what reflectors and links tell
 
@@ -188,8 +204,8 @@ class Agent:
         self.vips_changed = True
         self.one_object("services", f"virtualip/{key}", lambda: self.index.put_vip(key, new))
 
-    def slice_changed(self, key: str, old: wire.EndpointSlice | None, new: wire.EndpointSlice | None) -> None:
-        self.one_object("services", f"endpointslice/{key}", lambda: self.index.put_slice(key, old, new))
+    def slice_changed(self, key: str, _old: wire.EndpointSlice | None, new: wire.EndpointSlice | None) -> None:
+        self.one_object("services", f"endpointslice/{key}", lambda: self.index.put_slice(key, new))
 
     def node_changed(self, key: str, _old: wire.Node | None, new: wire.Node | None) -> None:
         self.one_object("services", f"node/{key}", lambda: self.index.put_node(key, new))
@@ -218,6 +234,8 @@ class Agent:
 
     def own_changed(self, _key: str, _old: wire.NodeAgent | None, new: wire.NodeAgent | None) -> None:
         self.maintenance = "None" if new is None else new.spec.maintenance
+        if new is None:
+            self.report.forget()
         self.wake()
 
     async def watch_links(self) -> NoReturn:
@@ -274,6 +292,7 @@ class Agent:
             except Unreachable:
                 self.report_due.set()
                 raise
+            self.tell_trouble()
             await self.clock.sleep(REPORT_SECONDS)
 
     def facts(self) -> Facts:

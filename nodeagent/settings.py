@@ -33,5 +33,5 @@ class Settings:
     kube: Kube = Kube()
     addresses: Addresses = Addresses()
     neighbours: Neighbours = Neighbours()
-    health: Health = Health(health_address="127.0.0.1", health_port=10259)
+    health: Health = Health(health_address="127.0.0.1", health_port=10261)
     logs: Logs = Logs()

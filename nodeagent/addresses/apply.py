@@ -42,7 +42,7 @@ from roost.process import Unreachable
 
 Message = Any  # pyroute2 ships no types
 
-_SCOPE_LINK = 253  # linux/rtnetlink.h
+_SCOPE_HOST = 254  # linux/rtnetlink.h; docs/decisions/0001: never a source for the node's own packets
 _FLAGS = {4: 0x200, 6: 0x200 | 0x02}  # linux/if_addr.h: NOPREFIXROUTE; NODAD, which is IPv6's
 _FOREVER = 0xFFFFFFFF
 _UP = 0x1  # linux/if.h: IFF_UP
@@ -142,7 +142,7 @@ class Addresses:
                 return {
                     "address": str(address),
                     "prefixlen": address.max_prefixlen,
-                    "scope": _SCOPE_LINK,
+                    "scope": _SCOPE_HOST,
                     "flags": _FLAGS[address.version],
                     "proto": MARK,
                     "valid_lft": self.settings.lifetime,

@@ -63,7 +63,7 @@ class Present:
 
 @dataclass(frozen=True, slots=True)
 class Add:
-    """Put the VIP on its device: /32 or /128, scope link, deprecated, no prefix route, no DAD, with our mark."""
+    """Put the VIP on its device: /32 or /128, scope host, deprecated, no prefix route, no DAD, with our mark."""
 
     at: Placed
 

@@ -38,14 +38,15 @@ def choose(
     if setting:
         link = named(links, setting)
         if link is None:
-            there = ", ".join(sorted(link.name for link in links))
+            # Only those that VIPs could go on: the cables of pods come and go, and would make this news each time.
+            there = ", ".join(sorted(link.name for link in links if link.mac is not None and segment_name(link)))
             why = f"interface {setting} is not there (there are: {there}); mend the setting interface"
             return NoUplink(Reason.NO_SUCH_INTERFACE, why)
         return _named(link, fitting)
     for segment in fitting:
         for name in sorted(segment.spec.interfaces):
             if (link := named(links, name)) is not None:
-                return Uplink(link, segment.metadata.name)
+                return _named(link, [segment])
     for vip in vips:
         if (link := containing(links, vip)) is not None:
             return _named(link, fitting)
@@ -58,12 +59,13 @@ def _selects(segment: Segment, labels: dict[str, str]) -> bool:
 
 
 def _named(link: Link, segments: Iterable[Segment]) -> Uplink | NoUplink:
-    for segment in segments:
-        if link.name in segment.spec.interfaces:
-            return Uplink(link, segment.metadata.name)
-    name = segment_name(link)
-    if name is None or link.mac is None:
-        why = f"interface {link.name} has no address of a subnet, or no Ethernet: VIPs cannot be announced there"
+    if link.mac is None:
+        why = f"interface {link.name} is no Ethernet: VIPs cannot be announced there"
+        return NoUplink(Reason.NO_INTERFACE, why)
+    ours = (segment.metadata.name for segment in segments if link.name in segment.spec.interfaces)
+    name = next(ours, None) or segment_name(link)
+    if name is None:
+        why = f"interface {link.name} has no address of a subnet yet; give it one, or make a Segment that names it"
         return NoUplink(Reason.NO_INTERFACE, why)
     return Uplink(link, name)
 

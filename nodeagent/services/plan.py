@@ -91,6 +91,7 @@ class Index:
         self._groups: dict[str, set[str]] = {}
         self._by_service: dict[ServiceKey, set[str]] = {}
         self._ready: dict[ServiceKey, dict[str, Ready]] = {}
+        self._service_of: dict[str, ServiceKey] = {}  # by key of the EndpointSlice; its label may change
         self._candidates: dict[str, frozenset[str]] | None = None
         self.touched: set[str] = set()  # names of VIPs whose claim may have to change
 
@@ -121,13 +122,7 @@ class Index:
 
     def _regroup(self, old: Vip | None, new: Vip | None) -> None:
         """Candidates change with the groups there are, and with what the VIPs of a group say of nodes."""
-        before = (
-            (old.group, old.fitness, old.local, old.interfaces, old.services if old.local else None) if old else None
-        )
-        after = (
-            (new.group, new.fitness, new.local, new.interfaces, new.services if new.local else None) if new else None
-        )
-        if before == after:
+        if _about_nodes(old) == _about_nodes(new):
             return
         known = self._candidates
         if known is not None and new is not None and old is None and new.group in known and not new.local:
@@ -140,20 +135,24 @@ class Index:
         profile = profile_of(group)
         return any(profile_of(other) == profile for other in self._groups)
 
-    def put_slice(self, key: str, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
-        piece = new or old
-        if piece is None:
-            return
-        service = piece.metadata.namespace, piece.metadata.labels.get(SERVICE_NAME_LABEL, "")
+    def put_slice(self, key: str, new: EndpointSlice | None) -> None:
+        service = None if new is None else (new.metadata.namespace, new.metadata.labels.get(SERVICE_NAME_LABEL, ""))
+        former = self._service_of.get(key)
+        if former is not None and former != service:
+            del self._service_of[key]
+            self._put_ready(former, key, None)
+        if new is not None and service is not None:
+            self._service_of[key] = service
+            self._put_ready(service, key, ready(new))
+
+    def _put_ready(self, service: ServiceKey, key: str, now: Ready | None) -> None:
         slices = self._ready.setdefault(service, {})
-        before = slices.get(key)
-        if new is None:
-            slices.pop(key, None)
-        else:
-            slices[key] = ready(new)
+        before = slices.pop(key, None)
+        if now is not None:
+            slices[key] = now
         if not slices:
             del self._ready[service]
-        if slices.get(key) == before:
+        if now == before:
             return
         names = self._by_service.get(service, set())
         self.touched |= names
@@ -215,6 +214,14 @@ class Index:
         """Names of the VIPs of *groups*."""
         for group in groups:
             yield from self._groups.get(group, ())
+
+
+def _about_nodes(vip: Vip | None) -> tuple[object, ...]:
+    """What of a VIP decides which nodes may hold its group."""
+    if vip is None:
+        return ()
+    of_its_own = (vip.services, vip.without_endpoints) if vip.local else ()
+    return (vip.group, vip.fitness, vip.local, vip.interfaces, of_its_own)
 
 
 def profile_of(group: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from roost.kube.wire import (
     AgentLink,
@@ -52,6 +53,17 @@ def status(facts: Facts, before: NodeAgentStatus, now: str) -> NodeAgentStatus:
         links=facts.links,
         conditions=(_ready(facts, before.conditions, now),),
     )
+
+
+def patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch (RFC 7396) that makes *before* read as *after*: what is no longer said is null."""
+    changes: dict[str, Any] = dict.fromkeys(before.keys() - after.keys())
+    for key, value in after.items():
+        old = before.get(key)
+        if value != old:
+            both = isinstance(old, Mapping) and isinstance(value, Mapping)
+            changes[key] = patch(old, value) if both else value
+    return changes
 
 
 def _since(known: tuple[str, str | None] | None, reason: str, now: str) -> str:

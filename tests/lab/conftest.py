@@ -1,5 +1,6 @@
 """The tests here open network namespaces: pytest starts itself again, isolated, before it collects them."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -40,7 +41,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.failed:
         labs = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Lab)]
         for process in [process for opened in labs for process in programs(opened)]:
-            report.sections.append((f"log of {process.name}", process.tail(TAIL)))
+            with contextlib.suppress(OSError):  # a lab that closed has taken its logs along
+                report.sections.append((f"log of {process.name}", process.tail(TAIL)))
     return report
 
 

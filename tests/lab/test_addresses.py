@@ -56,7 +56,7 @@ async def test_a_vip_has_the_shape_that_harms_nobody(addresses: Addresses) -> No
     routes = ip("route") + ip("-6", "route")
     await addresses.do([Add(Placed(VIP4, UPLINK)), Add(Placed(VIP6, UPLINK))])
     four, six = shown(VIP4), shown(VIP6)
-    assert (four["prefixlen"], four["scope"], four["deprecated"], four["noprefixroute"]) == (32, "link", True, True)
+    assert (four["prefixlen"], four["scope"], four["deprecated"], four["noprefixroute"]) == (32, "host", True, True)
     assert (six["prefixlen"], six["deprecated"], six["noprefixroute"], six["nodad"]) == (128, True, True, True)
     assert four["valid_life_time"] <= 2
     assert ip("route") + ip("-6", "route") == routes
