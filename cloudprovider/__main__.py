@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from cloudprovider.flow import Controller
+from cloudprovider.model import MANAGER
 from cloudprovider.settings import Settings, identity
 from roost import logs
 from roost.health import Heartbeat, serving
@@ -14,12 +15,10 @@ from roost.options import load
 from roost.process import RealClock, keep, run
 from roost.words import CONTROLLER, VERSION
 
-PROGRAM = "roost-cloudprovider"
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The program; its exit code."""
-    settings = load(Settings, program=PROGRAM, argv=argv)
+    settings = load(Settings, program=MANAGER, argv=argv)
     logs.setup(settings.logs)
     return run(lambda stop: control(settings, stop))
 
@@ -27,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def control(settings: Settings, stop: asyncio.Event) -> None:
     """Run until *stop* is set. Raises Unreachable if there is no usable configuration or the port is taken."""
     clock, name = RealClock(), identity(settings.leader)
-    kube = await Kube.connect(settings.kube, user_agent=f"{PROGRAM}/{VERSION}")
+    kube = await Kube.connect(settings.kube, user_agent=f"{MANAGER}/{VERSION}")
     try:
         events = Events(kube, clock, CONTROLLER, name)
         controller = Controller(kube, settings, name, clock, events)

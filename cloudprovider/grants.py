@@ -15,7 +15,7 @@ from typing import NoReturn, Protocol, assert_never
 from prometheus_client import Counter
 
 from cloudprovider.keys import Alarms, Keys
-from cloudprovider.model import WARNING, Answer, EventType, Grant, Key, NotOurs, Refused, Say
+from cloudprovider.model import MANAGER, WARNING, Answer, EventType, Grant, Key, NotOurs, Refused, Say
 from cloudprovider.picture import Picture, version
 from cloudprovider.pools.plan import decide
 from cloudprovider.services import apply, plan, wish
@@ -24,7 +24,7 @@ from roost import metrics
 from roost.kube.client import Conflict, Kube, Ok, Outcome, Unknown
 from roost.kube.wire import SERVICES, VIRTUALIPS, Condition, Ingress, ObjectReference, Service, VirtualIP
 from roost.process import Clock, Unreachable
-from roost.words import RETRY, Reason, vip_name
+from roost.words import FINALIZER, RETRY, Reason, vip_name
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,7 @@ class Grants:
     _alarms: Alarms[Key] = field(init=False)
     _withdrawals: dict[str, Withdrawal] = field(default_factory=dict)
     _confirmed: set[Key] = field(default_factory=set)
+    _finalizers: dict[str, bool] = field(default_factory=dict)  # by uid: whether a finalizer without a sign is ours
     _failures: dict[Key, int] = field(default_factory=dict)
     _written: dict[Key, Written] = field(default_factory=dict)
     _since: dict[Key, float] = field(default_factory=dict)
@@ -106,7 +107,7 @@ class Grants:
     async def lead(self) -> NoReturn:
         """Work until somebody else leads. Nothing is remembered from an earlier time as the leader."""
         self.keys, self._alarms = Keys(), Alarms(self.clock)
-        for memory in (self.waiting, self._withdrawals, self._failures, self._written, self._since):
+        for memory in (self.waiting, self._withdrawals, self._failures, self._written, self._since, self._finalizers):
             memory.clear()
         self._confirmed.clear()
         metrics.CLAIMS_WAITING.clear()
@@ -213,6 +214,8 @@ class Grants:
     def _plan(self, key: Key) -> tuple[plan.Standing, Answer]:
         picture, now = self.picture, self.wall()
         service, vips = picture.services.get(key), picture.book.claimed_by(key)
+        if service and FINALIZER not in service.metadata.finalizers:
+            self._finalizers.pop(service.metadata.uid, None)
         standing = plan.Standing(
             key,
             service,
@@ -221,6 +224,7 @@ class Grants:
             ours_by_class=service is not None and wish.is_ours(service, self.settings),
             withdrawn=frozenset(vip.metadata.name for vip in vips if self._is_withdrawn(key, vip)),
             confirmed=key in self._confirmed,
+            finalizer_by_us=self._finalizers.get(service.metadata.uid) if service else None,
             rest_seconds=self.settings.rest_seconds,
             rests={name: pool.allocation.retain_seconds for name, pool in picture.book.pools.items()},
         )
@@ -325,6 +329,10 @@ class Grants:
                 if await self._read_service(key) is None:
                     self._confirmed.add(key)
                 return True
+            case plan.Identify(service):
+                by_us = await apply.finalizer_is_ours(self.kube, service, MANAGER)
+                self._finalizers[service.metadata.uid] = by_us
+                return by_us
             case plan.AddFinalizer() | plan.RemoveFinalizer() | plan.WriteStatus():
                 written = await apply.write_service(self.kube, step)
                 if isinstance(written, Ok):

@@ -10,6 +10,9 @@ FAMILY = {4: "IPv4", 6: "IPv6"}
 VERSION_OF = {"IPv4": 4, "IPv6": 6}
 
 
+MANAGER = "roost-cloudprovider"  # of our fields: the API server takes it from the user agent
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
     """A Service by namespace and name; what it is now is looked up when it is planned."""

@@ -17,7 +17,17 @@ from cloudprovider.services.plan import (
 )
 from cloudprovider.services.status import precise
 from roost.kube.client import Kube, Outcome
-from roost.kube.wire import SERVICES, VIRTUALIPS, Condition, Meta, Service, VirtualIP, VirtualIPSpec, VirtualIPStatus
+from roost.kube.wire import (
+    SERVICES,
+    VIRTUALIPS,
+    Condition,
+    Meta,
+    Resource,
+    Service,
+    VirtualIP,
+    VirtualIPSpec,
+    VirtualIPStatus,
+)
 from roost.words import FINALIZER, VIP_FINALIZER, vip_name
 
 ServiceStep = AddFinalizer | RemoveFinalizer | WriteStatus
@@ -39,6 +49,33 @@ async def write_service(kube: Kube, step: ServiceStep) -> Outcome[Service]:
             return await _patch_status(kube, meta, status)
         case _:
             assert_never(step)
+
+
+class ManagedFields(msgspec.Struct, frozen=True, rename="camel"):
+    """One entry of metadata.managedFields: who wrote which fields (KEP-555)."""
+
+    manager: str = ""
+    fields: msgspec.Raw = msgspec.field(default=msgspec.Raw(b"{}"), name="fieldsV1")
+
+
+class ManagedMeta(Meta, frozen=True, kw_only=True, rename="camel"):
+    managed_fields: tuple[ManagedFields, ...] = ()
+
+
+class Managed(msgspec.Struct, frozen=True):
+    """A Service, as far as it says who wrote what."""
+
+    metadata: ManagedMeta
+
+
+async def finalizer_is_ours(kube: Kube, service: Service, manager: str) -> bool:
+    """Whether the server remembers *manager* as the one who put the finalizer there. Raises Unreachable."""
+    managed = Resource("", "v1", "services", "Service", Managed)
+    found = await kube.get(managed, service.metadata.name, namespace=service.metadata.namespace)
+    return found is not None and any(
+        entry.manager == manager and FINALIZER.encode() in bytes(entry.fields)
+        for entry in found.metadata.managed_fields
+    )
 
 
 async def write_conditions(kube: Kube, service: Service, conditions: tuple[Condition, ...]) -> Outcome[Service]:

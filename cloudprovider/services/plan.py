@@ -90,6 +90,14 @@ class Confirm:
 
 
 @dataclass(frozen=True, slots=True)
+class Identify:
+    """Ask the server who put the finalizer on a Service that shows no other sign of ours."""
+
+    service: Service
+    says: tuple[Say, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Await:
     """Nothing to write now: the announcers of these VirtualIPs have not all said that they withdrew."""
 
@@ -97,13 +105,16 @@ class Await:
     says: tuple[Say, ...] = ()
 
 
-Step = AddFinalizer | RemoveFinalizer | Create | Update | Rest | Unpin | Delete | WriteStatus | Confirm | Await
+Step = (
+    AddFinalizer | RemoveFinalizer | Create | Update | Rest | Unpin | Delete | WriteStatus | Confirm | Identify | Await
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """A Service and its VirtualIPs as they are now.
 
+    *finalizer_by_us* says who the server remembers to have put the finalizer there (None: not asked yet).
     *withdrawn* names the resting VIPs that no live node announces any more; *confirmed* says that the server was asked
     and has no such Service; *rests* is how long an address of a pool rests, in seconds, where not the usual time.
     """
@@ -116,6 +127,7 @@ class Standing:
     wish: Wish | None = None
     withdrawn: frozenset[str] = frozenset()
     confirmed: bool = False
+    finalizer_by_us: bool | None = None
     rest_seconds: float = REST_SECONDS
     rests: Mapping[str, float] = field(default_factory=dict)
 
@@ -259,12 +271,23 @@ def _take_back(standing: Standing) -> tuple[Step, ...]:
         return (*out, Await(waiting)) if waiting else tuple(out)
     if service and _is_marked_ours(standing, service):
         out += _let_go(service)
+    elif service and _is_orphaned(standing, service):
+        out.append(Identify(service))
     return (*out, *_discards(standing, standing.vips))
 
 
 def _is_marked_ours(standing: Standing, service: Service) -> bool:
-    """The finalizer is shared by all implementations, so it proves nothing; our conditions and our class do."""
-    return status.is_marked(service) or standing.ours_by_class
+    """The finalizer is shared by all implementations, so it proves nothing by itself."""
+    return status.is_marked(service) or standing.ours_by_class or standing.finalizer_by_us is True
+
+
+def _is_orphaned(standing: Standing, service: Service) -> bool:
+    """A Service turned away from type LoadBalancer while we were dead, between our first write and our second."""
+    return (
+        service.spec.type != "LoadBalancer"
+        and FINALIZER in service.metadata.finalizers
+        and standing.finalizer_by_us is None
+    )
 
 
 def _let_go(service: Service) -> tuple[Step, ...]:

@@ -1,6 +1,7 @@
 """A cluster in memory with controllers in it that live, are killed and are born again."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from typing import Any
 import msgspec
 
 from cloudprovider.flow import Controller
-from cloudprovider.model import EventType
+from cloudprovider.model import MANAGER, EventType
 from cloudprovider.settings import Settings
 from roost.kube.client import Kube
 from roost.kube.transport import Broken, Request, Response
@@ -30,6 +31,7 @@ from roost.kube.wire import (
     ServiceSpec,
     VirtualIP,
 )
+from roost.words import FINALIZER
 from tests.fakes.api import FakeApi
 from tests.fakes.clock import FakeClock, settle
 
@@ -51,6 +53,7 @@ class Mortal:
     api: FakeApi
     dies_at: int = 0  # the number of the write that it does not survive; 0: never
     last: Last = Last.LOST
+    finalizers: set[str] = field(default_factory=set)  # paths of Services that a controller put its finalizer on
     dead: asyncio.Event = field(default_factory=asyncio.Event)
     writes: int = 0
 
@@ -65,9 +68,21 @@ class Mortal:
         if mine and self.writes == self.dies_at:
             self.dead.set()
             if self.last is Last.ARRIVES:
-                await self.api.request(request, seconds)
+                await self._forward(request, seconds)
             await asyncio.Event().wait()
-        return await self.api.request(request, seconds)
+        return await self._forward(request, seconds)
+
+    async def _forward(self, request: Request, seconds: float) -> Response:
+        """What the real server does and the fake does not: it remembers who wrote the finalizer."""
+        response = await self.api.request(request, seconds)
+        if request.method == "PATCH" and FINALIZER.encode() in (request.body or b"") and response.status == 200:
+            self.finalizers.add(request.path)
+        if request.method == "GET" and request.path in self.finalizers and response.status == 200:
+            body = json.loads(response.body)
+            fields: dict[str, Any] = {"f:metadata": {"f:finalizers": {f'v:"{FINALIZER}"': {}}}}
+            body["metadata"]["managedFields"] = [{"manager": MANAGER, "operation": "Update", "fieldsV1": fields}]
+            return Response(200, json.dumps(body).encode())
+        return response
 
     async def lines(self, request: Request, seconds: float, idle: float) -> AsyncGenerator[bytes, None]:
         if self.dead.is_set():
@@ -101,6 +116,7 @@ class World:
     settings: Settings = field(default_factory=Settings)
     _alive: list[tuple[Mortal, "asyncio.Task[None]", asyncio.Event]] = field(default_factory=list)
     _born: int = 0
+    _finalizers: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.namespace("shop")
@@ -112,7 +128,7 @@ class World:
 
     async def start(self, *, dies_at: int = 0, last: Last = Last.LOST) -> Controller:
         self._born += 1
-        mortal, stop = Mortal(self.api, dies_at, last), asyncio.Event()
+        mortal, stop = Mortal(self.api, dies_at, last, self._finalizers), asyncio.Event()
         controller = Controller(Kube(mortal), self.settings, f"c{self._born}", self.clock, self.said, self.wall)
         task = asyncio.create_task(controller.run(stop))
         self._alive.append((mortal, task, stop))
