@@ -145,7 +145,7 @@ class Addresses:
                     "scope": _SCOPE_HOST,
                     "flags": _FLAGS[address.version],
                     "proto": MARK,
-                    "valid_lft": self.settings.lifetime,
+                    "valid_lft": self.settings.address_lifetime,
                     "preferred_lft": 0,  # deprecated: no source for connections of the node's own
                 }
 

@@ -69,7 +69,7 @@ class FakeAddresses:
             case Add() | Refresh() if not named(self.now_linked, step.at.device):
                 return Failed(step, errno.ENODEV)
             case Add() | Refresh():
-                self.until[key] = self.clock() + self.settings.lifetime
+                self.until[key] = self.clock() + self.settings.address_lifetime
             case Remove() if self.until.pop(key, None) is not None:
                 self._changed.set()
         return Done(step)

@@ -20,10 +20,17 @@ class Unsupported(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How long an address outlives the agent that put it there, in seconds; house-keeping, the gate is the fence."""
+    """How long an address outlives the agent that put it there."""
 
-    lifetime: int = 60
-    refresh: int = 20
+    address_lifetime: int = 60
+    """Seconds that an address stays on the interface when the agent is gone. House-keeping: the gate is the fence."""
+
+    address_refresh: int = 20
+    """Seconds after which a VIP's address is given its full lifetime again."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.address_refresh < self.address_lifetime:
+            raise ValueError("address-refresh must lie between 0 and address-lifetime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +148,7 @@ def _due(present: Present, settings: Settings) -> float:
     """Seconds until *present* must be refreshed; an address of ours that would stay for ever gets its lifetime now."""
     if present.seconds_left is None:
         return 0.0
-    return max(0.0, float(present.seconds_left - (settings.lifetime - settings.refresh)))
+    return max(0.0, float(present.seconds_left - (settings.address_lifetime - settings.address_refresh)))
 
 
 def supported(release: str) -> bool:

@@ -20,9 +20,18 @@ BURST = 0.02  # seconds' worth of frames that may be made up for after a late wa
 class Settings:
     """How often a VIP is announced for good (seconds), and the most frames a second on one device."""
 
-    repeat: float = 30.0
-    first_rate: int = 2_000  # the first frame of each VIP
-    rate: int = 500  # all others together
+    announce_seconds: float = 30.0
+    """Seconds between two announcements of a VIP that nothing happens to (gratuitous ARP, unsolicited NA)."""
+
+    announce_first_rate: int = 2_000
+    """Most frames a second on the interface for the first announcement of each VIP."""
+
+    announce_rate: int = 500
+    """Most frames a second on the interface for all later announcements together."""
+
+    def __post_init__(self) -> None:
+        if self.announce_seconds < 1 or self.announce_first_rate < 1 or self.announce_rate < 1:
+            raise ValueError("announce-seconds, announce-first-rate and announce-rate must be 1 or more")
 
 
 class Form(StrEnum):
@@ -71,7 +80,7 @@ class State:
     @classmethod
     def silent(cls, settings: Settings) -> "State":
         """Nothing is announced."""
-        return cls(settings, Lane(settings.first_rate), Lane(settings.rate))
+        return cls(settings, Lane(settings.announce_first_rate), Lane(settings.announce_rate))
 
     @property
     def announced(self) -> frozenset[Address]:
@@ -157,7 +166,7 @@ def next_round(started: float, now: float, repeat: float) -> float:
 def _following(turn: Turn, now: float, settings: Settings) -> Turn:
     if turn.form is Form.FIRST and isinstance(turn.vip, IPv4Address):
         return replace(turn, due=now, form=Form.REPLY)
-    return replace(turn, due=next_round(turn.started, now, settings.repeat), form=Form.FIRST)
+    return replace(turn, due=next_round(turn.started, now, settings.announce_seconds), form=Form.FIRST)
 
 
 def _wake(state: State, now: float) -> float | None:

@@ -26,7 +26,7 @@ def segment() -> Iterator[Pair]:
 
 @pytest.fixture
 async def addresses(segment: Pair) -> AsyncIterator[Addresses]:
-    addresses = Addresses(Settings(lifetime=2, refresh=1))
+    addresses = Addresses(Settings(address_lifetime=2, address_refresh=1))
     yield addresses
     await addresses.close()
 

@@ -23,7 +23,7 @@ class Time:
 @pytest.fixture
 def stage() -> Stage:
     time = Time()
-    return Stage(FakeAddresses(Settings(lifetime=2, refresh=1), [LINK], lambda: time.now), time.pass_)
+    return Stage(FakeAddresses(Settings(address_lifetime=2, address_refresh=1), [LINK], lambda: time.now), time.pass_)
 
 
 class TestFakeAddresses(AddressesContract):

@@ -36,7 +36,7 @@ from nodeagent.addresses.plan import (
 )
 from roost.frames import Mac
 
-SETTINGS = Settings(lifetime=60, refresh=20)
+SETTINGS = Settings(address_lifetime=60, address_refresh=20)
 OLD, NEW, SIX = Placed(ip("10.1.0.100"), "eth0"), Placed(ip("10.1.0.101"), "eth0"), Placed(ip("fd01::100"), "eth0")
 MOVED = replace(OLD, device="eth1")
 

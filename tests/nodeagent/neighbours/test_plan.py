@@ -24,7 +24,7 @@ from nodeagent.neighbours.plan import (
 )
 from roost.frames import Claim, Kind, Mac, claim
 
-SETTINGS = Settings(repeat=30.0)
+SETTINGS = Settings(announce_seconds=30.0)
 MAC = Mac.parse("02:00:00:00:00:01")
 FOUR, SIX = ip("10.1.0.100"), ip("fd01::100")
 
