@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SEEDS ?= 300
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help setup test check unit demo lab lab-bin manifests bench faults changelog clean
+.PHONY: help docs setup test check unit demo lab lab-bin manifests bench faults changelog clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -53,6 +53,9 @@ bench: setup  ## the figures, beside keepalived's, and what is budgeted
 
 faults: setup  ## every fault ten times; writes docs/results/faults.md
 	@$(PY) -m lab.fault_runs --runs 10
+
+docs: $(READY)  ## the reference pages, from the code
+	@$(PY) docs/generate.py
 
 changelog: $(READY)  ## gather the fragments of changelog.d into CHANGELOG.md
 	@$(PY) changelog.d/gather.py

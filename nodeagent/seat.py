@@ -41,12 +41,14 @@ class Seat:
         clock: Clock,
     ) -> None:
         self.state, self.left = state, asyncio.Event()
+        self._former = state.table  # as it was before the step that is being done
         self._api, self._claims, self._leases, self._look, self._clock = api, claims, leases, look, clock
         self._inbox: deque[ev.Input] = deque()
         self._news = asyncio.Event()
         self._renewals, self._writes, self._questions = (asyncio.Queue[ev.Output]() for _ in range(3))
         self._asked: set[ev.Output] = set()
         self._refusal = ""
+        self._alive: dict[str, float] = {}  # when each node's Lease was last seen to be renewed
 
     def tell(self, *happened: ev.Input) -> None:
         """Note what happened; :meth:`decide` takes it in."""
@@ -74,6 +76,9 @@ class Seat:
             pass
 
     def _step(self, happened: ev.Input) -> None:
+        if isinstance(happened, ev.LeaseSeen) and happened.lease is not None and not happened.lease.ended:
+            self._alive[happened.node] = self._clock.now()
+        self._former = self.state.table
         self.state, outputs = step(self.state, self._clock.now(), happened)
         for output in outputs:
             self._do(output)
@@ -103,6 +108,7 @@ class Seat:
     def _hold(self, groups: frozenset[str]) -> None:
         before = self._claims.groups
         self._claims.hold(groups)
+        self._measure(groups - before)
         epochs = {group.name: group.epoch for group in self.state.table.groups} if self.state.table is not None else {}
         for group in sorted(groups ^ before):
             vips = sorted(map(str, self._claims.vips_of(group)))
@@ -111,6 +117,18 @@ class Seat:
                 words = "claims" if group in groups else "no longer claims"
                 message = f"this node {words} {', '.join(vips[:SHOWN])}"
                 decision(log, reason, f"group/{group}", epochs.get(group), message=message)
+
+    def _measure(self, gained: frozenset[str]) -> None:
+        """How long groups were without a living holder, by the last sign of life of the one before."""
+        now, table = self._clock.now(), self.state.table
+        if table is None or self._former is None:
+            return
+        gone = {seat.tenure: seat.node for seat in self._former.live()} if gained else {}
+        for group in (group for group in self._former.groups if group.name in gained):
+            node = gone.get(group.tenure, "")
+            seat = table.seat(node)
+            if seat is not None and not seat.live and node in self._alive and any(self._claims.vips_of(group.name)):
+                metrics.FAILOVER_SECONDS.observe(now - self._alive[node])
 
     def _say(self, said: ev.Say) -> None:
         if said.cause in {ev.Cause.TAKEN, ev.Cause.GIVEN, ev.Cause.VACANT, ev.Cause.STOPPING}:
