@@ -1,0 +1,116 @@
+"""One run of one fault: struck, watched, mended, measured, and judged."""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lab.fault_runs.faults import After, Fault
+from lab.fault_runs.scene import VIPS, Scene
+from lab.run import wait_for
+
+WARM = 30  # connections of each client before the fault
+TAIL = 1.0  # seconds looked at after everything promised has come
+MOST = 30.0  # seconds after the time to watch, until another holder must have come
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What was seen of one fault; all times in seconds, per family where a mapping."""
+
+    fault: str
+    holder: str
+    heir: str  # who held when it was over
+    gaps: Mapping[int, float]  # longest time without a connection, of a client that knows the MAC
+    silences: Mapping[int, float]  # longest time without an answer to who has the address
+    moved_after: float | None  # from the beginning to the last VIP's first claim by another
+    two: float  # seconds with two claimants, all claim frames of both VIPs counted, until everything was well again
+    late: float  # by how much the clients themselves were late at worst
+    lost: tuple[str, ...]  # what changed and must not
+    load: float  # of the machine, over the last minute
+
+    @property
+    def gap(self) -> float:
+        return max(self.gaps.values())
+
+
+def strike(scene: Scene, fault: Fault) -> Run:
+    """Do *fault* to the scene once everything is well, mend it, and return when everything is well again."""
+    with scene.watch():
+        holder = scene.settle()
+        for client in scene.watchers.clients.values():
+            client.wait_for_success(count=WARM)
+        before = scene.given()
+        began = time.time()
+        try:
+            heir = _play(scene, fault, holder, began)
+            ended = time.time()
+            reports = {family: client.report() for family, client in scene.watchers.clients.items()}
+            answers = {family: scene.watchers.asks.report(vip) for family, vip in VIPS.items()}
+        finally:
+            if fault.mend is not None:
+                fault.mend(scene, holder)
+        settled = scene.settle()
+        after = scene.given()
+        changed = [f"{what}: {before[what]} became {after[what]}" for what in before if before[what] != after[what]]
+        if settled != heir:
+            changed.append(f"{settled} held in the end, after {heir}")
+        recording = scene.watchers.claims.recording(began - 1)
+        return Run(
+            fault=fault.name,
+            holder=holder,
+            heir=heir,
+            gaps={family: report.gap(began, ended) for family, report in reports.items()},
+            silences={family: found.silence(began, ended) for family, found in answers.items()},
+            moved_after=_moved_after(scene, holder, began),
+            two=recording.seconds_with_two(),
+            late=max(report.late for report in reports.values()),
+            lost=tuple(changed),
+            load=os.getloadavg()[0],
+        )
+
+
+def _play(scene: Scene, fault: Fault, holder: str, began: float) -> str:
+    """Follow the script, and return who holds when there is nothing left to wait for."""
+    for when, verb in fault.script:
+        _until(began + when)
+        verb(scene, holder)
+    _until(began + fault.watch)
+
+    def over() -> bool:
+        claimants = set(scene.claimants(began if fault.after is After.OTHER else time.time() - TAIL))
+        moved = len(claimants) == 1 and (fault.after is not After.OTHER or holder not in claimants)
+        return moved and scene.connects(time.time() - TAIL)
+
+    wait_for(f"{fault.title}: {fault.after.value} holds", over, MOST, every=0.1)
+    _until(time.time() + TAIL)
+    return scene.claimants(began)[0]
+
+
+def _until(moment: float) -> None:
+    time.sleep(max(0.0, moment - time.time()))
+
+
+def _moved_after(scene: Scene, holder: str, began: float) -> float | None:
+    """Seconds until the later VIP was first claimed by another than *holder*; None: it never was."""
+    recording = scene.watchers.claims.recording(began)
+    first = [
+        min((claim.time for claim in recording.of_vip(vip).claims if claim.port != f"{holder}-data"), default=None)
+        for vip in VIPS.values()
+    ]
+    moments = [moment for moment in first if moment is not None]
+    return max(moments) - began if moments else None
+
+
+def complaints(fault: Fault, run: Run, *, slack: float = 1.0) -> list[str]:
+    """What *run* says against the promises of *fault*; the times may be *slack* times as long."""
+    found = [f"lost: {what}" for what in run.lost]
+    if run.two:
+        found.append(f"two claimants for {run.two:.3f} s")
+    if (fault.after is After.SAME and run.heir != run.holder) or (fault.after is After.OTHER and run.heir == run.holder):
+        found.append(f"{run.heir} holds after {run.holder}; expected was {fault.after.value}")
+    if fault.gap is not None and run.gap > fault.gap * slack:
+        found.append(f"gap {run.gap:.3f} s; promised are {fault.gap:g} s (a client was late by {run.late:.3f} s)")
+    if fault.within is not None and (run.moved_after is None or run.moved_after > fault.within * slack):
+        found.append(f"another holder after {run.moved_after} s; promised are {fault.within:g} s")
+    return found
