@@ -60,9 +60,11 @@ def patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
     changes: dict[str, Any] = dict.fromkeys(before.keys() - after.keys())
     for key, value in after.items():
         old = before.get(key)
-        if value != old:
-            both = isinstance(old, Mapping) and isinstance(value, Mapping)
-            changes[key] = patch(old, value) if both else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            if inner := patch(old, value):
+                changes[key] = inner
+        elif value != old:
+            changes[key] = value
     return changes
 
 
