@@ -312,9 +312,17 @@ class Agent:
         ready, message = self.readiness()
         rows = claims.rows() if claims is not None else []
         metrics.show_vips(self.node, rows)
+        self.count_seats()
         announced = sum(row[2] for row in rows)
         exceptions = claims.exceptions if claims is not None else {}
         return Facts(boot, self.applied, len(rows), announced, exceptions, links, ready, message)
+
+    def count_seats(self) -> None:
+        known = self.seat.state.table if self.seat is not None else None
+        if known is not None:
+            live = len(known.live())
+            metrics.SEGMENT_SEATS.labels(self.segment, "Live").set(live)
+            metrics.SEGMENT_SEATS.labels(self.segment, "Gone").set(len(known.seats) - live)
 
     def readiness(self) -> tuple[Reason, str]:
         if self.claims is None or self.seat is None:
