@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 from cloudprovider.model import FAMILY, VERSION_OF, Key, Refused, Wish
 from roost import words
@@ -82,7 +82,7 @@ def shown(service: Service) -> tuple[Address, ...]:
     found: list[Address] = []
     for ingress in service.status.load_balancer.ingress:
         try:
-            found.append(ip_address(ingress.ip))
+            found.append(_plain(ingress.ip))
         except ValueError:  # a hostname, or text of another program
             continue
     return tuple(found)
@@ -100,7 +100,7 @@ def _requests(service: Service) -> list[tuple[str, Address]] | Refused:
     for where, text in _places(service):
         parts = [part.strip() for part in text.split(",")]
         try:
-            addresses = [ip_address(part) for part in parts]
+            addresses = [_plain(part) for part in parts]
         except ValueError:
             return _invalid(where, f"{text[:80]!r} is not a list of IP addresses")
         for address in addresses:
@@ -110,6 +110,14 @@ def _requests(service: Service) -> list[tuple[str, Address]] | Refused:
                 return _invalid(where, f"more than one {FAMILY[address.version]} address")
         found += [(where, address) for address in addresses]
     return found
+
+
+def _plain(text: str) -> Address:
+    """An address without a zone, which no VIP has. Raises ValueError."""
+    address = ip_address(text)
+    if isinstance(address, IPv6Address) and address.scope_id:
+        raise ValueError(f"{text} has a zone")
+    return address
 
 
 def _places(service: Service) -> Iterable[tuple[str, str]]:

@@ -1,0 +1,65 @@
+from ipaddress import ip_address as ip
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudprovider.model import Granted, Key, Wish
+from cloudprovider.services.intent import announce_of, group_of, spec_of
+from roost.kube.wire import Meta, PoolAnnounce, Requirement, Selector, Service, ServiceSpec, VirtualIPAnnounce
+
+CLUSTER = Service(metadata=Meta(name="web", namespace="shop"))
+LOCAL = Service(
+    metadata=CLUSTER.metadata, spec=ServiceSpec(external_traffic_policy="Local", health_check_node_port=30_000)
+)
+LOCAL_GROUP = "s-97375646b1deb3d2"  # sha256 of shop/web
+ANYWAY = Service(metadata=Meta(name="web", annotations={"kube-vip.io/allow-reconcile-without-endpoints": "true"}))
+
+
+@pytest.mark.parametrize(
+    ("service", "expected"),
+    [
+        pytest.param(CLUSTER, VirtualIPAnnounce(), id="the defaults"),
+        pytest.param(
+            LOCAL, VirtualIPAnnounce(traffic_policy="Local", health_check_node_port=30_000), id="policy Local"
+        ),
+        pytest.param(ANYWAY, VirtualIPAnnounce(without_endpoints="Announce"), id="announced without endpoints"),
+    ],
+)
+def test_the_announce_block_is_resolved(service: Service, expected: VirtualIPAnnounce) -> None:
+    assert announce_of(PoolAnnounce(), service) == expected
+
+
+def test_both_families_of_a_service_share_a_group() -> None:
+    wish = Wish(Key("shop", "web"), "u", (4, 6))
+    groups = {
+        spec_of(Granted(ip(address), "prod", PoolAnnounce()), wish, CLUSTER).group for address in ("192.0.2.1", "::7")
+    }
+    assert len(groups) == 1
+
+
+def test_groups_are_named_as_the_agents_expect_them() -> None:
+    assert group_of(VirtualIPAnnounce(), "shop/web") == "b-cadfa98c-70"
+    assert group_of(VirtualIPAnnounce(interfaces=("eth1",)), "shop/web").endswith("-70")
+    assert group_of(VirtualIPAnnounce(interfaces=("eth1",)), "shop/web") != "b-cadfa98c-70"
+    assert group_of(VirtualIPAnnounce(traffic_policy="Local"), "shop/web") == LOCAL_GROUP
+
+
+labels = st.dictionaries(st.sampled_from("abc"), st.sampled_from("123"), max_size=3)
+
+
+@given(labels, st.permutations(["eth0", "eth1", "eth2"]))
+def test_what_means_the_same_has_one_profile(wanted: dict[str, str], interfaces: list[str]) -> None:
+    one = VirtualIPAnnounce(interfaces=tuple(interfaces), node_selector=Selector(match_labels=wanted))
+    expressions = tuple(
+        Requirement(key=key, operator="In", values=(wanted[key],)) for key in sorted(wanted, reverse=True)
+    )
+    other = VirtualIPAnnounce(
+        interfaces=("eth2", "eth1", "eth0"), node_selector=Selector(match_expressions=expressions)
+    )
+    assert group_of(one, "shop/web") == group_of(other, "shop/web")
+
+
+@given(st.text(min_size=1))
+def test_a_bundle_is_one_of_128(name: str) -> None:
+    assert 0 <= int(group_of(VirtualIPAnnounce(), name).rpartition("-")[2]) < 128
