@@ -39,7 +39,7 @@ def choose(
         link = named(links, setting)
         if link is None:
             # Only those that VIPs could go on: the cables of pods come and go, and would make this news each time.
-            there = ", ".join(sorted(link.name for link in links if link.mac is not None and segment_name(link)))
+            there = ", ".join(sorted(link.name for link in links if _could_be(link)))
             why = f"interface {setting} is not there (there are: {there}); mend the setting interface"
             return NoUplink(Reason.NO_SUCH_INTERFACE, why)
         return _named(link, fitting)
@@ -70,9 +70,18 @@ def _named(link: Link, segments: Iterable[Segment]) -> Uplink | NoUplink:
     return Uplink(link, name)
 
 
+def _could_be(link: Link) -> bool:
+    return link.mac is not None and any(not p.ip.is_loopback and _shared(p) for p in link.prefixes)
+
+
+def _shared(prefix: IPv4Interface | IPv6Interface) -> bool:
+    """Whether others have addresses of its network as well, and not only beside us."""
+    return prefix.network.prefixlen < prefix.max_prefixlen and not prefix.ip.is_link_local
+
+
 def segment_name(link: Link) -> str | None:
     """The lowest IPv4 prefix with '-' for '/': 10.60.0.0-24; without IPv4 the lowest global IPv6 prefix written out."""
-    shared = [p for p in link.prefixes if p.network.prefixlen < p.max_prefixlen and not p.ip.is_link_local]
+    shared = [prefix for prefix in link.prefixes if _shared(prefix)]
     four = min((p.network for p in shared if isinstance(p, IPv4Interface)), default=None)
     six = min((p.network for p in shared if isinstance(p, IPv6Interface)), default=None)
     if four is not None:

@@ -1,8 +1,9 @@
 """A lab with all of Roost running in it, and what a tenant does there: make a Service, look at it, ask it something."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address
 
 from lab.api import ApiError, Json
@@ -71,7 +72,7 @@ class Shop:
         for name in names:
             self.lab.api("DELETE", path(name))
         for name in names:
-            wait_for(f"Service {name} is gone", lambda name=name: self.lab.admin.find(path(name)) is None)
+            self.wait_deleted(name)
 
     # -- eyes
 
@@ -127,6 +128,29 @@ class Shop:
 
     # -- waiting
 
+    def wait_deleted(self, name: str) -> None:
+        wait_for(f"Service {name} is gone", lambda: self.lab.admin.find(path(name)) is None)
+
+    def wait_rest(self, address: str) -> None:
+        wait_for(f"{address} rests", lambda: (self.vip(address) or {}).get("spec", {}).get("retainUntil"))
+
+    def wait_free(self, address: str) -> None:
+        wait_for(f"nothing speaks of {address}", lambda: self.vip(address) is None)
+
+    def wait_held(self, address: str, nodes: Collection[str], group: str = "") -> str:
+        """The holder, once it is one of *nodes* and the VIP in a group whose name begins with *group*."""
+
+        def found() -> str:
+            vip = self.vip(address)
+            fits = vip is not None and vip["spec"]["group"].startswith(group)
+            return holder if fits and (holder := self.holder(address)) in nodes else ""
+
+        return wait_for(f"{address} is held by {' or '.join(nodes)}", found, every=0.05)
+
+    def wait_carried(self, address: str) -> None:
+        """Until the holder alone has the address on a link."""
+        wait_for(f"one node carries {address}", lambda: self.carriers(address) == {self.holder(address)}, every=0.2)
+
     def wait_addresses(self, name: str, count: int = 1) -> list[str]:
         return wait_for(
             f"{name} has {count} addresses",
@@ -150,9 +174,18 @@ class Shop:
         """Until nobody answers when the segment is asked for *addresses*, and then no node has any of them."""
         with self.lab.ask(*addresses) as questions:
             for address in addresses:
-                wait_for(f"silence about {address}", lambda a=address: _silence(questions.report(a)) > 0.5, every=0.1)
+                report = partial(questions.report, address)
+                wait_for(f"silence about {address}", partial(_silent, report), every=0.1)
         for address in addresses:
-            wait_for(f"no node carries {address}", lambda a=address: not self.carriers(a), every=0.1)
+            wait_for(f"no node carries {address}", partial(self._nowhere, address), every=0.1)
+
+    def _nowhere(self, address: str) -> bool:
+        return not self.carriers(address)
+
+
+def _silent(report: Callable[[], Answers]) -> bool:
+    """Whether the question has been put for half a second without an answer."""
+    return _silence(report()) > 0.5
 
 
 def _silence(report: Answers) -> float:

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from ipaddress import ip_address
 
 import pytest
 
 from lab.cluster import Lab
-from lab.probes import ClaimProbe
+from lab.probes import AskProbe, ClaimProbe
 from lab.run import wait_for
 from tests.lab.shop import CLIENT, FOUR, SIX, Shop, Wanted, open_shop
 
@@ -45,7 +46,7 @@ def test_a_service_answers_from_one_node_and_is_gone_after_deletion(
             backend, client = shop.wait_answer(address, by="web-").split()
             version = ip_address(address).version
             assert (client == CLIENT[version]) or traffic == "Cluster", "policy Local keeps the client's address"
-            macs = wait_for("an answer to ARP or NDP", lambda a=address: questions.report(a).macs)
+            macs = wait_for("an answer to ARP or NDP", partial(answering, questions, address))
             assert len(macs) == 1
             assert len({claim.claimant for claim in claims.recording(since=began).of_vip(address).claims}) == 1
             assert backend == f"web-{shop.holder(address)}" or traffic == "Cluster"
@@ -53,12 +54,16 @@ def test_a_service_answers_from_one_node_and_is_gone_after_deletion(
     shop.wait_condition("life", "Announced", "True", "Announced")
     shop.lab.api("DELETE", "/api/v1/namespaces/default/services/life")
     for address in addresses:
-        wait_for(f"{address} rests", lambda a=address: (shop.vip(a) or {}).get("spec", {}).get("retainUntil"))
-    wait_for("the Service is gone", lambda: shop.lab.admin.find("/api/v1/namespaces/default/services/life") is None)
+        shop.wait_rest(address)
+    shop.wait_deleted("life")
     shop.wait_gone(*addresses)
     for address in addresses:
-        wait_for(f"the rest of {address} ends", lambda a=address: shop.vip(a) is None)
+        shop.wait_free(address)
     assert claims.recording(since=began).seconds_with_two() == 0
+
+
+def answering(questions: AskProbe, address: str) -> list[str]:
+    return questions.report(address).macs
 
 
 def test_two_services_at_once_have_an_address_each(shop: Shop) -> None:

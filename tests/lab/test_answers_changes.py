@@ -44,18 +44,12 @@ def test_policy_cluster_and_local_and_back(shop: Shop) -> None:
     ):
         shop.change("turn", {"externalTrafficPolicy": traffic})
         for address in addresses:
-            wait_for(f"{address} is in its group", lambda a=address, g=group: group_of(shop, a).startswith(g))
-            wait_for(f"a holder of {address}", lambda a=address, n=nodes: shop.holder(a) in n)
+            shop.wait_held(address, nodes, group)
             shop.wait_answer(address)
-            wait_for("one node carries it", lambda a=address: shop.carriers(a) == {shop.holder(a)}, every=0.2)
+            shop.wait_carried(address)
         assert shop.addresses("turn") == addresses
     shop.delete("turn")
     shop.lab.remove_backend("turn-0")
-
-
-def group_of(shop: Shop, address: str) -> str:
-    vip = shop.vip(address)
-    return "" if vip is None else str(vip["spec"]["group"])
 
 
 def test_other_addresses_are_taken_when_they_are_asked_for(shop: Shop) -> None:
