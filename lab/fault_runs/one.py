@@ -107,7 +107,9 @@ def complaints(fault: Fault, run: Run, *, slack: float = 1.0) -> list[str]:
     found = [f"lost: {what}" for what in run.lost]
     if run.two:
         found.append(f"two claimants for {run.two:.3f} s")
-    if (fault.after is After.SAME and run.heir != run.holder) or (fault.after is After.OTHER and run.heir == run.holder):
+    if (fault.after is After.SAME and run.heir != run.holder) or (
+        fault.after is After.OTHER and run.heir == run.holder
+    ):
         found.append(f"{run.heir} holds after {run.holder}; expected was {fault.after.value}")
     if fault.gap is not None and run.gap > fault.gap * slack:
         found.append(f"gap {run.gap:.3f} s; promised are {fault.gap:g} s (a client was late by {run.late:.3f} s)")

@@ -48,6 +48,16 @@ def service(name: str, families: tuple[int, ...] = (4, 6), **spec: object) -> Js
     }
 
 
+def seated(lab: Lab) -> set[str]:
+    """The nodes with a live, eligible seat in a table."""
+    return {
+        seat["node"]
+        for segment in lab.admin.items(SEGMENTS)
+        for seat in segment.get("status", {}).get("seats", [])
+        if seat["state"] == "Live" and seat.get("eligible")
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Watchers:
     """Who looks on: a client per family, a listener for claims, and a station that asks who has the addresses."""
@@ -124,14 +134,6 @@ class Scene:
             "VirtualIPs": sorted(f"{vip['metadata']['name']} {vip['metadata']['uid']}" for vip in self.vips()),
         }
 
-    def _live(self) -> set[str]:
-        return {
-            seat["node"]
-            for segment in self.lab.admin.items(SEGMENTS)
-            for seat in segment.get("status", {}).get("seats", [])
-            if seat["state"] == "Live" and seat.get("eligible")
-        }
-
     def _ready_endpoints(self) -> int:
         return sum(
             endpoint.get("conditions", {}).get("ready", False)
@@ -144,7 +146,7 @@ class Scene:
         lab = self.lab
         if dead := [p.name for p in (*lab.agents.values(), *lab.controllers.values()) if not p.running]:
             return f"{', '.join(dead)} not running"
-        if missing := sorted(lab.nodes.keys() - self._live()):
+        if missing := sorted(lab.nodes.keys() - seated(lab)):
             return f"{', '.join(missing)} without an eligible live seat"
         if len(self.given()["addresses"]) != len(VIPS):
             return "the Service has not both addresses"
