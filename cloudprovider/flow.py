@@ -75,7 +75,13 @@ class Controller:
         quiet = Quiet(self.clock, self._is_busy)
         self.voice = Voice(self.says, quiet)
         self.mirror = Mirror(
-            self.kube, self.picture, self.voice, self.clock, self.wall, quiet, lambda key: key in self.grants.keys
+            self.kube,
+            self.picture,
+            self.voice.later,
+            self.clock,
+            self.wall,
+            quiet,
+            lambda key: key in self.grants.keys,
         )
         self.grants = Grants(
             self.kube,

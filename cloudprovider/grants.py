@@ -16,25 +16,24 @@ from prometheus_client import Counter
 
 from cloudprovider.keys import Alarms, Keys
 from cloudprovider.model import MANAGER, WARNING, Answer, EventType, Grant, Key, NotOurs, Refused, Say
-from cloudprovider.picture import Picture, version
+from cloudprovider.picture import Picture
 from cloudprovider.pools.plan import decide
+from cloudprovider.quarrels import STOPPED, Quarrels, Verdict
 from cloudprovider.services import apply, plan, wish
 from cloudprovider.services.status import note, refusal_event, with_refusal
+from cloudprovider.waiting import Waiting
+from cloudprovider.withdrawals import Withdrawals
 from roost import metrics
 from roost.kube.client import Conflict, Kube, Ok, Outcome, Unknown
-from roost.kube.wire import SERVICES, VIRTUALIPS, Condition, Ingress, ObjectReference, Service, VirtualIP
+from roost.kube.wire import SERVICES, VIRTUALIPS, Condition, ObjectReference, Service, VirtualIP
 from roost.process import Clock, Unreachable
-from roost.words import FINALIZER, RETRY, Reason, vip_name
+from roost.words import FINALIZER, Reason, vip_name
 
 log = logging.getLogger(__name__)
 
 ROUNDS = 40  # steps in one turn; whoever needs more is in a quarrel, and waits a second
 WORKERS = 16  # Services worked on at a time
-SAY_AGAIN = 1800.0  # seconds; Events expire after an hour
 LONGEST_RETRY = 60.0  # seconds
-PATIENCE = 10.0  # seconds that a release waits for nodes that do not say they have withdrawn
-QUARREL = 60.0  # seconds in which QUARRELS foreign writes of a status make a quarrel
-QUARRELS = 3
 
 SYNCS = Counter(
     "service_controller_loadbalancer_sync_total",
@@ -47,34 +46,6 @@ class Says(Protocol):
     """Where Events go (:class:`roost.kube.events.Events`)."""
 
     def say(self, regarding: ObjectReference, type_: EventType, reason: str, message: str, action: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Withdrawal:
-    """A release that announcers have to follow: done once each live one has applied *version*, or time is up."""
-
-    key: Key
-    uid: str
-    version: int
-    deadline: float
-    done: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A Service that waits for an address, and when its Event is due again."""
-
-    why: Refused
-    say_again: float
-
-
-@dataclass(slots=True)
-class Written:
-    """What we last wrote into a status, and when others wrote over it."""
-
-    ingress: tuple[Ingress, ...]
-    overwritten: list[float] = field(default_factory=list)
-    retry: str = ""
 
 
 @dataclass(slots=True)
@@ -92,25 +63,31 @@ class Grants:
     keys: Keys[Key] = field(default_factory=Keys)
     leading: bool = False
     last_write: float = float("-inf")
-    waiting: dict[Key, Waiting] = field(default_factory=dict)
-    _alarms: Alarms[Key] = field(init=False)
-    _withdrawals: dict[str, Withdrawal] = field(default_factory=dict)
     _confirmed: set[Key] = field(default_factory=set)
     _finalizers: dict[str, bool] = field(default_factory=dict)  # by uid: whether a finalizer without a sign is ours
     _failures: dict[Key, int] = field(default_factory=dict)
-    _written: dict[Key, Written] = field(default_factory=dict)
     _since: dict[Key, float] = field(default_factory=dict)
+    _alarms: Alarms[Key] = field(init=False)
+    _waiting: Waiting = field(init=False)
+    _withdrawals: Withdrawals = field(init=False)
+    _quarrels: Quarrels = field(init=False)
 
     def __post_init__(self) -> None:
-        self._alarms = Alarms(self.clock)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Nothing is remembered from an earlier time as the leader: others have written since."""
+        self.keys, self._alarms = Keys(), Alarms(self.clock)
+        self._waiting = Waiting(self.clock, self._alarms)
+        self._withdrawals = Withdrawals(self.picture, self.clock, self._alarms)
+        self._quarrels = Quarrels(self.clock)
+        for memory in (self._confirmed, self._finalizers, self._failures, self._since):
+            memory.clear()
+        metrics.CLAIMS_WAITING.clear()
 
     async def lead(self) -> NoReturn:
-        """Work until somebody else leads. Nothing is remembered from an earlier time as the leader."""
-        self.keys, self._alarms = Keys(), Alarms(self.clock)
-        for memory in (self.waiting, self._withdrawals, self._failures, self._written, self._since, self._finalizers):
-            memory.clear()
-        self._confirmed.clear()
-        metrics.CLAIMS_WAITING.clear()
+        """Work until somebody else leads."""
+        self._forget()
         self.leading = True
         self.look_at_all()
         try:
@@ -137,16 +114,13 @@ class Grants:
 
     def wake(self, namespace: str = "") -> None:
         """Something that a Service may wait for has changed: an address, a pool, a label of its *namespace*."""
-        for key in tuple(self.waiting):
-            if namespace in {"", key.namespace}:
-                self.look_at(key)
+        for key in self._waiting.of(namespace=namespace):
+            self.look_at(key)
 
     def applied(self) -> None:
         """Nodes have applied more, or there are fewer of them: releases may go on."""
-        applied = self.picture.applied()
-        for withdrawal in self._withdrawals.values():
-            if not withdrawal.done and withdrawal.version <= applied:
-                self.look_at(withdrawal.key)
+        for key in self._withdrawals.resolved():
+            self.look_at(key)
 
     def changed(self, before: VirtualIP | None, after: VirtualIP | None, by: Key | None = None) -> None:
         """A VirtualIP is not what it was; *by* is the Service whose turn did it, and which looks at it anyway."""
@@ -158,12 +132,13 @@ class Grants:
                 self.touched(key)
                 if key != by:
                     self.look_at(key)
+        if before and (after is None or not after.spec.retain_until):
+            self._withdrawals.forget(before.metadata.name)
         if before and after is None:
             self.wake()
         elif before and after and after.spec.claims != before.spec.claims:  # no address is free, but a quota may be
-            for key, waiting in tuple(self.waiting.items()):
-                if waiting.why.reason == Reason.QUOTA_EXCEEDED:
-                    self.look_at(key)
+            for key in self._waiting.of(reason=Reason.QUOTA_EXCEEDED):
+                self.look_at(key)
 
     # -- the turn
 
@@ -193,7 +168,7 @@ class Grants:
             standing, answer = self._plan(key)
             self._remember(standing, answer)
             step = next(iter(plan.steps(standing, answer)), None)
-            if step is None or isinstance(step, plan.Await) or await self._quarrels(standing, step):
+            if step is None or isinstance(step, plan.Await) or await self._is_quarrel(key, step):
                 self._failures.pop(key, None)
                 return
             if not await self._do(standing, step):
@@ -207,8 +182,8 @@ class Grants:
             return False
         if not wish.is_ours(service, self.settings):
             return False
-        if key not in self.waiting:
-            self._wait(key, Refused(Reason.NO_MATCHING_POOL, f"namespace {key.namespace} is not known yet"))
+        if key not in self._waiting:
+            self._waiting.put(key, Refused(Reason.NO_MATCHING_POOL, f"namespace {key.namespace} is not known yet"))
         return True
 
     def _plan(self, key: Key) -> tuple[plan.Standing, Answer]:
@@ -222,7 +197,7 @@ class Grants:
             vips,
             now,
             ours_by_class=service is not None and wish.is_ours(service, self.settings),
-            withdrawn=frozenset(vip.metadata.name for vip in vips if self._is_withdrawn(key, vip)),
+            withdrawn=frozenset(vip.metadata.name for vip in vips if self._withdrawals.is_done(key, vip)),
             confirmed=key in self._confirmed,
             finalizer_by_us=self._finalizers.get(service.metadata.uid) if service else None,
             rest_seconds=self.settings.rest_seconds,
@@ -238,77 +213,37 @@ class Grants:
             return standing, asked
         return replace(standing, wish=asked), decide(picture.book, asked)
 
-    def _is_withdrawn(self, key: Key, vip: VirtualIP) -> bool:
-        if plan.rested_until(vip) is None:
-            return False
-        name, now = vip.metadata.name, self.clock.now()
-        known = self._withdrawals.get(name)
-        if known is None or known.uid != vip.metadata.uid:
-            known = Withdrawal(key, vip.metadata.uid, version(vip.metadata.resource_version), now + PATIENCE)
-        if not known.done and (self.picture.applied() >= known.version or now >= known.deadline):
-            known = replace(known, done=True)
-        if not known.done:
-            self._alarms.set(key, known.deadline - now)
-        self._withdrawals[name] = known
-        return known.done
-
     def _remember(self, standing: plan.Standing, answer: Answer) -> None:
         """Keep the list of those who wait; a refusal that lasts is said again before its Event expires."""
-        key = standing.key
+        key, service = standing.key, standing.service
         granted = {item.address for item in answer.addresses} if isinstance(answer, Grant) else set()
         for address in self.picture.book.pending_of(key):
             if address not in granted:  # it asks for something else by now; should the creation succeed, we shall see
                 self.picture.book.release(address)
         why = answer if isinstance(answer, Refused) else answer.missing if isinstance(answer, Grant) else None
-        before = self.waiting.get(key)
-        if before and (why is None or before.why.reason != why.reason):
-            metrics.CLAIMS_WAITING.labels(before.why.reason).dec()
-            del self.waiting[key]
+        if why is None:
+            self._waiting.drop(key)
+        elif self._waiting.put(key, why) and service and isinstance(answer, Refused):
+            self._say(service, refusal_event(answer))
         if isinstance(answer, NotOurs):
-            self._written.pop(key, None)
+            self._quarrels.forget(key)
             self._since.pop(key, None)
         elif not standing.vips:
             self._since.setdefault(key, self.clock.now())
-        if why is None:
-            return
-        if before and before.why.reason == why.reason and self.clock.now() < before.say_again:
-            self.waiting[key] = Waiting(why, before.say_again)
-            return
-        if before and before.why.reason == why.reason and standing.service and isinstance(answer, Refused):
-            self._say(standing.service, refusal_event(answer))
-            del self.waiting[key]
-            metrics.CLAIMS_WAITING.labels(why.reason).dec()
-        self._wait(key, why)
 
-    def _wait(self, key: Key, why: Refused) -> None:
-        self.waiting[key] = Waiting(why, self.clock.now() + SAY_AGAIN)
-        self._alarms.set(key, SAY_AGAIN)
-        metrics.CLAIMS_WAITING.labels(why.reason).inc()
-
-    async def _quarrels(self, standing: plan.Standing, step: plan.Step) -> bool:
-        """Whether another program keeps writing the status that we write: after three rounds we stop, and say so."""
-        service, now = standing.service, self.clock.now()
-        if not isinstance(step, plan.WriteStatus) or service is None:
+    async def _is_quarrel(self, key: Key, step: plan.Step) -> bool:
+        """Whether this write would only go on with a quarrel; that it came to one is said once."""
+        if not isinstance(step, plan.WriteStatus):
             return False
-        retry, have = service.metadata.annotations.get(RETRY, ""), service.status.load_balancer.ingress
-        known = self._written.get(standing.key)
-        if known is None or known.ingress != step.ingress or known.retry != retry:
-            known = self._written[standing.key] = Written(step.ingress, retry=retry)
-        elif have and have != step.ingress and len(known.overwritten) <= QUARRELS:
-            known.overwritten = [*(at for at in known.overwritten if now - at < QUARREL), now]
-            if len(known.overwritten) > QUARRELS:
-                await self._give_up(service)
-        return len(known.overwritten) > QUARRELS
+        verdict = self._quarrels.verdict(key, step)
+        if verdict is Verdict.STOP:
+            await self._give_up(step.service)
+        return verdict is not Verdict.WRITE
 
     async def _give_up(self, service: Service) -> None:
-        why = Refused(
-            Reason.COMPETING_CONTROLLER,
-            f"another program also writes status.loadBalancer; Roost stopped after {QUARRELS} rounds "
-            f"(annotation {RETRY} with a new value makes it try again)",
-        )
-        log.warning("%s", why.message, extra={"object": _name(service), "reason": why.reason})
-        self._say(service, refusal_event(why))
-        await self._write_conditions(service, with_refusal(service, why, self.wall()))
+        log.warning("%s", STOPPED.message, extra={"object": _name(service), "reason": STOPPED.reason})
+        self._say(service, refusal_event(STOPPED))
+        await self._write_conditions(service, with_refusal(service, STOPPED, self.wall()))
 
     async def _write_conditions(self, service: Service, conditions: tuple[Condition, ...]) -> None:
         if conditions != service.status.conditions:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NoReturn
 
-from cloudprovider.grants import Says, reference
+from cloudprovider.grants import reference
 from cloudprovider.keys import Alarms
-from cloudprovider.model import FAMILY, Key
+from cloudprovider.model import FAMILY, EventType, Key
 from cloudprovider.picture import Picture
 from cloudprovider.pools import apply as pools_apply
 from cloudprovider.pools import report
@@ -38,7 +38,7 @@ class Mirror:
 
     kube: Kube
     picture: Picture
-    events: Says
+    say: Callable[[ObjectReference, EventType, str, str, str], None]  # an Event, which may wait as well
     clock: Clock
     wall: Callable[[], datetime]
     quiet: Quiet
@@ -132,7 +132,7 @@ class Mirror:
             return
         self.picture.service(outcome.value)
         if want and (said := announced.service_event(service, want)):
-            self.events.say(reference(service), said.type, said.reason, said.note, "Announce")
+            self.say(reference(service), said.type, said.reason, said.note, "Announce")
 
     async def _mirror_vip(self, vip: VirtualIP, sight: announced.Sight) -> bool:
         want = announced.vip_status(vip, sight, self.wall())
@@ -145,7 +145,7 @@ class Mirror:
         if said := announced.vip_event(vip, sight):
             meta = vip.metadata
             about = ObjectReference(kind="VirtualIP", name=meta.name, uid=meta.uid, api_version="roost.dev/v1alpha1")
-            self.events.say(about, said.type, said.reason, said.note, "Announce")
+            self.say(about, said.type, said.reason, said.note, "Announce")
         return True
 
     # -- pools
@@ -176,7 +176,7 @@ class Mirror:
         meta = pool.metadata
         about = ObjectReference(kind="AddressPool", name=meta.name, uid=meta.uid, api_version="roost.dev/v1alpha1")
         for said in report.events(pool, want):
-            self.events.say(about, said.type, said.reason, said.note, "Report")
+            self.say(about, said.type, said.reason, said.note, "Report")
 
     def _cluster_cidrs(self) -> list[tuple[str, str]]:
         services = [

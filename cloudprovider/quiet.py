@@ -51,8 +51,12 @@ class Voice:
         if type_ == WARNING:
             self.events.say(regarding, type_, reason, message, action)
         else:
-            self._news.append((regarding, type_, reason, message, action))
-            self._some.set()
+            self.later(regarding, type_, reason, message, action)
+
+    def later(self, regarding: ObjectReference, type_: EventType, reason: str, message: str, action: str) -> None:
+        """When it is quiet, after all that was said later before."""
+        self._news.append((regarding, type_, reason, message, action))
+        self._some.set()
 
     async def run(self) -> NoReturn:
         while True:

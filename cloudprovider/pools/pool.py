@@ -5,8 +5,8 @@ from ipaddress import ip_network
 
 from cloudprovider.model import Wish
 from cloudprovider.pools.ranges import Range, merged, read
-from cloudprovider.pools.selectors import selects
 from roost.kube.wire import AddressPool, Allocation, PoolAnnounce, Selector
+from roost.selectors import selects
 from roost.words import Address
 
 # What can never be a VIP: this network, loopback, link-local, multicast, broadcast, IPv4 written as IPv6 (RFC 6890).

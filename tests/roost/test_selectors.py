@@ -1,7 +1,7 @@
 import pytest
 
-from cloudprovider.pools.selectors import selects
 from roost.kube.wire import Requirement, Selector
+from roost.selectors import selects
 
 
 def needs(key: str, operator: str, *values: str) -> Selector:
