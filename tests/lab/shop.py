@@ -8,6 +8,7 @@ from ipaddress import ip_address
 
 from lab.api import ApiError, Json
 from lab.cluster import Lab
+from lab.network import ip
 from lab.probes import Answers
 from lab.run import wait_for
 
@@ -101,11 +102,14 @@ class Shop:
     def holder(self, address: str) -> str:
         """The node that holds a VIP in the table of its segment; "" while none does."""
         vip = self.vip(address)
+        if vip is None:
+            return ""
         for segment in self.lab.admin.items(f"{ROOST}/segments"):
             table = segment.get("status", {})
+            nodes = {seat["tenure"]: seat["node"] for seat in table.get("seats", [])}
             for group in table.get("groups", []):
-                if vip is not None and group["name"] == vip["spec"]["group"]:
-                    return next((s["node"] for s in table["seats"] if s["tenure"] == group.get("tenure")), "")
+                if group["name"] == vip["spec"]["group"] and group.get("tenure") in nodes:
+                    return str(nodes[group["tenure"]])
         return ""
 
     def carriers(self, address: str) -> set[str]:
@@ -119,7 +123,8 @@ class Shop:
         return found
 
     def answer(self, address: str, port: int = 80) -> str:
-        """What it answers to the client; "" if it does not."""
+        """What it answers to a client that does not know its MAC yet; "" if it does not."""
+        ip([f"neighbour flush to {address}"], "client")
         host = f"[{address}]" if ":" in address else address
         try:
             return self.lab.fetch("client", f"http://{host}:{port}/", timeout=1)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from lab.api import Json
 from lab.cluster import Lab
 from lab.network import ip
 from lab.probes import ClientProbe
@@ -44,8 +45,8 @@ def undisturbed(good: ClientProbe) -> Iterator[None]:
     assert [(at - began, why) for at, why in good.report().failures if at >= began] == []
 
 
-def pool(name: str, *addresses: str) -> dict[str, object]:
-    return POOL | {"metadata": {"name": name}, "spec": {"addresses": list(addresses)}}
+def pool(name: str, *addresses: str) -> Json:
+    return {**POOL, "metadata": {"name": name}, "spec": {"addresses": list(addresses)}}
 
 
 # -- Services
@@ -242,6 +243,6 @@ def test_a_missing_right_is_named_with_its_remedy_and_waited_for(shop: Shop, goo
         if program == PROGRAMS[1]:
             wait_for("n2 has its seat", lambda: "n2" in seats(lab), alive=[again], seconds=40)
         shop.make(Wanted("after"))
-        wait_for("the new Service has its address", lambda: shop.addresses("after"), 40, alive=[again])
-        shop.wait_answer(*shop.addresses("after"))
+        (address,) = wait_for("the new Service has its address", lambda: shop.addresses("after"), 40, alive=[again])
+        shop.wait_answer(address)
         shop.delete("after")
