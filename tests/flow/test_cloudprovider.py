@@ -3,7 +3,11 @@ from typing import Any
 
 import pytest
 
-from roost.kube.wire import SERVICES, Allocation, Selector
+from cloudprovider import grants
+from cloudprovider.model import Grant, Refused, Wish
+from cloudprovider.pools.book import Book
+from cloudprovider.pools.plan import decide
+from roost.kube.wire import SERVICES, VIRTUALIPS, Allocation, Selector, ServicePort
 from roost.words import FINALIZER, VIP_FINALIZER
 from tests.cloudprovider.world import World
 
@@ -283,11 +287,62 @@ async def test_a_malformed_pool_says_so_and_hurts_nobody(world: World) -> None:
 
 
 async def test_three_hundred_ports_and_a_name_of_63_characters(world: World) -> None:
-    from roost.kube.wire import ServicePort  # noqa: PLC0415
-
     world.pool("prod", "192.0.2.0/29")
     await world.start()
     name = "n" * 63
     world.service(name, ports=tuple(ServicePort(port=port, name=f"p{port}") for port in range(1000, 1300)))
     await world.until(lambda: world.shown(name) == ("192.0.2.1",))
     assert len(world.vips()["192.0.2.1"].spec.claims[0].ports) == 300
+
+
+async def test_a_missing_resource_type_is_named_and_waited_for(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.api.server.served.remove(VIRTUALIPS)
+    controller = await world.start()
+    world.pool("prod", "192.0.2.0/29")
+    world.service("web")
+    await world.rest(20)
+    assert not controller.ready()
+    assert "the API server has no roost.dev/v1alpha1 VirtualIP: apply the CRDs" in caplog.text
+    assert world.api.writes() == []
+    world.api.server.served.append(VIRTUALIPS)
+    await world.until(lambda: world.shown("web") == ("192.0.2.1",))
+    assert controller.ready()
+
+
+async def test_a_bug_sets_one_service_aside_and_no_other(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(book: Book, wish: Wish) -> Grant | Refused:
+        if wish.key.name == "bad":
+            raise KeyError("bug")
+        return decide(book, wish)
+
+    monkeypatch.setattr(grants, "decide", broken)
+    world.pool("prod", "192.0.2.0/29")
+    await world.start()
+    world.service("bad")
+    world.service("good")
+    await world.until(lambda: world.shown("good") != ())
+    await world.until(lambda: world.condition("bad")[1] == "InternalError")
+    assert world.said.notes("shop/bad", "InternalError") == [
+        "bug while planning shop/bad: KeyError('bug'); others unaffected"
+    ]
+    await world.rest(60)
+    assert caplog.text.count("Traceback") == 1
+    monkeypatch.undo()
+    world.service("bad", annotations={"touched": "yes"})
+    await world.until(lambda: world.shown("bad") != ())
+
+
+async def test_a_standby_takes_over_where_the_leader_left(world: World) -> None:
+    world.pool("prod", "192.0.2.0/29")
+    await world.start()
+    await world.start()
+    world.service("web")
+    await world.until(lambda: world.shown("web") == ("192.0.2.1",))
+    await world.kill()
+    await world.start()
+    await world.start()
+    world.service("api")
+    await world.until(lambda: world.shown("api") == ("192.0.2.2",))
+    assert world.shown("web") == ("192.0.2.1",)
