@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 LINGER = 5.0  # seconds that an address stays after its VIP was given away
 RECONCILE = 10.0  # seconds between two looks at what the kernel has, while nothing changes
+REST = 20.0  # a look is followed by a rest so many times as long, or one with 5,000 VIPs would do nothing else
 CHECK = 2.0  # seconds between two looks whether the gate still stands
 
 
@@ -49,6 +50,7 @@ class Claims:
         self._new: set[Address] = set()
         self._guarded: frozenset[Address] | None = None
         self._changed = asyncio.Event()
+        self._look_owed, self._no_look_before = True, 0.0
         self._fed_until = 0.0
         self._held_once = False
         self.decided = False  # before the first decision what a forerunner left stays as it is
@@ -195,13 +197,18 @@ class Claims:
             if new:
                 # At once, and without asking what is there: whoever waits for an address waits for this.
                 await self._addresses.do([Add(Placed(vip, self.link.name)) for vip in sorted(new, key=order)])
-            if not self._changed.is_set():
+            self._look_owed = True
+            if not self._changed.is_set() and self._clock.now() >= self._no_look_before:
+                began = self._clock.now()
                 await self._reconcile()
+                ended = self._clock.now()
+                self._look_owed, self._no_look_before = False, ended + min(RECONCILE, REST * (ended - began))
             await self._pause()
 
     async def _pause(self) -> None:
         """Until something changes, an address may go, or it is time to look again."""
-        due = min([self._clock.now() + RECONCILE, *self._leaving.values()])
+        now = self._clock.now()
+        due = max(self._no_look_before, now if self._look_owed else min([now + RECONCILE, *self._leaving.values()]))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.05, due - self._clock.now())):
                 await self._changed.wait()
