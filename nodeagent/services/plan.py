@@ -193,7 +193,7 @@ class Index:
 
     def _reckon(self, uplink: Set[str]) -> dict[str, frozenset[str]]:
         found: dict[str, frozenset[str]] = {}
-        fit: dict[Fitness, frozenset[str]] = {}
+        fit: list[tuple[Fitness, frozenset[str]]] = []  # few, and a selector has no hash
         for group, names in self._groups.items():
             if group in found:
                 continue
@@ -201,9 +201,10 @@ class Index:
             if not vips:
                 continue
             fitness = vips[0].fitness
-            if fitness not in fit:
-                fit[fitness] = frozenset(name for name, labels in self.labels.items() if fitness.admits(labels))
-            nodes = fit[fitness]
+            nodes = next((known for other, known in fit if other == fitness), None)
+            if nodes is None:
+                nodes = frozenset(name for name, labels in self.labels.items() if fitness.admits(labels))
+                fit.append((fitness, nodes))
             if all(vip.local for vip in vips) and not all(vip.without_endpoints for vip in vips):
                 nodes &= frozenset().union(*(self.endpoints(vip) for vip in vips))
             for name in bundle(group):

@@ -1,0 +1,130 @@
+"""The interface that VIPs go on, and the name of its segment."""
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_interface
+
+import pytest
+
+from nodeagent.addresses.plan import Link
+from nodeagent.addresses.uplink import NoUplink, Uplink, choose, segment_name
+from roost.frames.ethernet import Mac
+from roost.kube.wire import Meta, Segment, SegmentSpec, Selector
+from roost.words import Reason
+
+
+def link(name: str, index: int, *prefixes: str, mac: str | None = "02:00:00:00:00:01") -> Link:
+    own = tuple(ip_interface(prefix) for prefix in prefixes)
+    return Link(name, index, Mac.parse(mac) if mac else None, 1500, "", up=True, prefixes=own)
+
+
+DATA = link("data", 2, "10.60.0.11/24", "fd60::11/64", "fe80::1/64")
+MGMT = link("mgmt", 3, "10.50.0.11/24")
+LOOP = link("lo", 1, "127.0.0.1/8", "::1/128", mac="00:00:00:00:00:00")
+TUNNEL = link("wg0", 4, "10.70.0.1/24", mac=None)
+CABLE = link("veth0", 5, "169.254.1.1/32", "fe80::2/64")
+LINKS = (LOOP, DATA, MGMT, TUNNEL, CABLE)
+
+
+def segment(name: str, *interfaces: str, **labels: str) -> Segment:
+    selector = Selector(match_labels=labels) if labels else None
+    return Segment(metadata=Meta(name=name), spec=SegmentSpec(interfaces=interfaces, node_selector=selector))
+
+
+@pytest.mark.parametrize(
+    ("setting", "segments", "vips", "expected"),
+    [
+        pytest.param("data", [], [], Uplink(DATA, "10.60.0.0-24"), id="the setting, and the table of its subnet"),
+        pytest.param("data", [], ["10.50.0.9"], Uplink(DATA, "10.60.0.0-24"), id="the setting outweighs VIPs"),
+        pytest.param(
+            "data", [segment("rack-1", "data")], [], Uplink(DATA, "rack-1"), id="the table of the Segment that names it"
+        ),
+        pytest.param(
+            "data", [segment("rack-1", "mgmt")], [], Uplink(DATA, "10.60.0.0-24"), id="a Segment of another interface"
+        ),
+        pytest.param("", [segment("rack-1", "data")], [], Uplink(DATA, "rack-1"), id="the interface of the Segment"),
+        pytest.param(
+            "", [segment("b", "data"), segment("a", "mgmt")], [], Uplink(MGMT, "a"), id="the first Segment by name"
+        ),
+        pytest.param(
+            "",
+            [segment("a", "mgmt", row="2"), segment("b", "data", row="1")],
+            [],
+            Uplink(DATA, "b"),
+            id="the Segment that selects this node",
+        ),
+        pytest.param(
+            "", [segment("a", "bond0", "data")], [], Uplink(DATA, "a"), id="the interface of a Segment that is here"
+        ),
+        pytest.param(
+            "",
+            [segment("10.60.0.0-24")],
+            ["10.50.0.9"],
+            Uplink(MGMT, "10.50.0.0-24"),
+            id="a Segment of none says nothing",
+        ),
+        pytest.param(
+            "", [], ["10.60.0.200"], Uplink(DATA, "10.60.0.0-24"), id="the interface with a VIP in its subnet"
+        ),
+        pytest.param("", [], ["fd60::200"], Uplink(DATA, "10.60.0.0-24"), id="an IPv6 VIP's subnet"),
+        pytest.param(
+            "", [], ["192.0.2.1", "10.50.0.9"], Uplink(MGMT, "10.50.0.0-24"), id="a VIP of no subnet says nothing"
+        ),
+    ],
+)
+def test_choice(setting: str, segments: list[Segment], vips: list[str], expected: Uplink) -> None:
+    assert choose(setting, LINKS, segments, {"row": "1"}, map(ip_address, vips)) == expected
+
+
+@pytest.mark.parametrize(
+    ("setting", "segments", "vips", "reason", "words"),
+    [
+        pytest.param(
+            "eth9",
+            [],
+            [],
+            Reason.NO_SUCH_INTERFACE,
+            "interface eth9 is not there (there are: data, mgmt)",
+            id="no such",
+        ),
+        pytest.param("", [], [], Reason.NO_INTERFACE, "no interface has a subnet with a VIP", id="nothing says which"),
+        pytest.param("", [], ["192.0.2.1"], Reason.NO_INTERFACE, "no interface has", id="a VIP of no subnet"),
+        pytest.param("wg0", [], [], Reason.NO_INTERFACE, "wg0 is no Ethernet", id="the setting is no Ethernet"),
+        pytest.param(
+            "", [segment("a", "wg0")], [], Reason.NO_INTERFACE, "wg0 is no Ethernet", id="the Segment's is no Ethernet"
+        ),
+        pytest.param("veth0", [], [], Reason.NO_INTERFACE, "has no address of a subnet", id="it has no address yet"),
+    ],
+)
+def test_no_choice_and_why(setting: str, segments: list[Segment], vips: list[str], reason: Reason, words: str) -> None:
+    found = choose(setting, LINKS, segments, {}, map(ip_address, vips))
+    assert isinstance(found, NoUplink)
+    assert found.reason is reason
+    assert words in found.message
+
+
+def test_a_segment_needs_no_address_on_its_interface() -> None:
+    assert choose("", LINKS, [segment("rack-1", "veth0")], {}, []) == Uplink(CABLE, "rack-1")
+
+
+def test_the_cables_of_pods_change_nothing_in_what_is_said() -> None:
+    """Else each pod that comes or goes would be news to tell."""
+    without = choose("eth9", (DATA, MGMT), [], {}, [])
+    assert choose("eth9", (DATA, MGMT, CABLE, replace(CABLE, name="veth1", index=6)), [], {}, []) == without
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "expected"),
+    [
+        pytest.param(["10.60.0.11/24", "10.2.0.1/16"], "10.2.0.0-16", id="the lowest IPv4 network"),
+        pytest.param(["fd60::11/64", "10.60.0.11/24"], "10.60.0.0-24", id="IPv4 before IPv6"),
+        pytest.param(
+            ["fe80::1/64", "2001:db8::1/64"], "2001-0db8-0000-0000-0000-0000-0000-0000-64", id="IPv6 written out"
+        ),
+        pytest.param(
+            ["10.60.0.200/32", "10.70.0.1/24"], "10.70.0.0-24", id="an address without a subnet is no network"
+        ),
+        pytest.param(["fe80::1/64", "169.254.0.1/16"], None, id="link-local alone is no name"),
+    ],
+)
+def test_name_of_a_segment(prefixes: list[str], expected: str | None) -> None:
+    assert segment_name(link("data", 2, *prefixes)) == expected

@@ -1,0 +1,114 @@
+"""The NodeAgent's status: what is said, since when, and as which change."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nodeagent.status.plan import MOST, Facts, patch, status
+from roost.kube.wire import AgentLink, NodeAgentStatus
+from roost.words import Reason
+
+THEN, NOW = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
+LINK = AgentLink(name="data", mac="02:00:00:00:00:01", mtu=1500, up=True, subnets=("10.60.0.0/24",))
+WELL = Facts("boot", "17", 2, 2, {}, (LINK,), Reason.RUNNING, "segment 10.60.0.0-24 on data")
+
+
+def facts(**changed: Any) -> Facts:
+    fields = {name: getattr(WELL, name) for name in Facts.__slots__} | changed
+    return Facts(**fields)
+
+
+def test_what_is_said_of_a_node_that_is_well() -> None:
+    said = status(WELL, NodeAgentStatus(), NOW)
+    assert said.vips is not None
+    assert (said.vips.summary, said.vips.desired, said.vips.announced) == ("2/2", 2, 2)
+    assert said.applied is not None
+    assert said.applied.resource_version == "17"
+    (ready,) = said.conditions
+    assert (ready.type, ready.status, ready.reason, ready.last_transition_time) == ("Ready", "True", "Running", NOW)
+
+
+def test_the_same_facts_later_are_the_same_status() -> None:
+    odd = facts(announced=1, exceptions={"10.60.0.200": (Reason.NO_ENDPOINTS, "no ready endpoint")})
+    once = status(odd, NodeAgentStatus(), THEN)
+    assert status(odd, once, NOW) == once
+
+
+@pytest.mark.parametrize(
+    ("changed", "moved"),
+    [
+        pytest.param({"ready": Reason.LINK_DOWN}, True, id="ready no more: a new time"),
+        pytest.param({"message": "segment rack-1 on data"}, False, id="another message: the time stays"),
+    ],
+)
+def test_time_of_the_condition(changed: dict[str, object], moved: bool) -> None:
+    (ready,) = status(facts(**changed), status(WELL, NodeAgentStatus(), THEN), NOW).conditions
+    assert ready.last_transition_time == (NOW if moved else THEN)
+
+
+@pytest.mark.parametrize(
+    ("reason", "since"),
+    [
+        pytest.param(Reason.NO_ENDPOINTS, THEN, id="the same reason: since then"),
+        pytest.param(Reason.NOT_IN_SUBNET, NOW, id="another reason: since now"),
+    ],
+)
+def test_since_when_a_vip_is_not_announced(reason: Reason, since: str) -> None:
+    before = status(facts(exceptions={"fd60::200": (Reason.NO_ENDPOINTS, "")}), NodeAgentStatus(), THEN)
+    after = status(facts(exceptions={"fd60::200": (reason, "")}), before, NOW)
+    assert after.vips is not None
+    (row,) = after.vips.exceptions
+    assert (row.vip, row.since) == ("fd60::200", since)
+
+
+def test_more_exceptions_than_the_server_takes_are_counted() -> None:
+    many = {f"10.60.1.{number}": (Reason.NO_ENDPOINTS, "") for number in range(MOST + 3)}
+    said = status(facts(exceptions=many), NodeAgentStatus(), NOW).vips
+    assert said is not None
+    assert (len(said.exceptions), said.more_exceptions) == (MOST, 3)
+
+
+def test_what_is_no_longer_so_is_taken_back() -> None:
+    """Defaults are left out on the wire, and what a merge patch leaves out stays."""
+    odd = status(facts(announced=0, exceptions={"10.60.0.200": (Reason.NO_ENDPOINTS, "")}), NodeAgentStatus(), THEN)
+    well = status(facts(desired=0, announced=0, links=()), odd, NOW)
+    change = patch(msgspec.to_builtins(odd), msgspec.to_builtins(well))
+    assert change["vips"] == {"summary": "0/0", "desired": None, "exceptions": None}
+    assert change["links"] is None
+
+
+values = st.recursive(
+    st.integers(0, 3) | st.lists(st.integers(0, 3), max_size=2),
+    lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=8,
+)
+objects = st.dictionaries(st.sampled_from("abc"), values, max_size=3)
+
+
+@given(objects, objects)
+def test_the_patch_makes_the_one_the_other(before: dict[str, Any], after: dict[str, Any]) -> None:
+    assert without_empty(merged(before, patch(before, after))) == without_empty(after)
+
+
+def merged(target: Any, change: Any) -> Any:
+    """RFC 7396, section 2."""
+    if not isinstance(change, dict):
+        return change
+    out = dict(target) if isinstance(target, dict) else {}
+    for key, value in change.items():
+        if value is None:
+            out.pop(key, None)
+        else:
+            out[key] = merged(out.get(key), value)
+    return out
+
+
+def without_empty(value: Any) -> Any:
+    """Objects without a field may come or stay: nobody reads them otherwise than as none."""
+    if not isinstance(value, dict):
+        return value
+    inner = {key: without_empty(item) for key, item in value.items()}
+    return {key: item for key, item in inner.items() if item != {}}
