@@ -132,7 +132,7 @@ class Grants:
                 self.touched(key)
                 if key != by:
                     self.look_at(key)
-        if before and (after is None or not after.spec.retain_until):
+        if before and (after is None or not plan.is_let_go(after)):
             self._withdrawals.forget(before.metadata.name)
         if before and after is None:
             self.wake()

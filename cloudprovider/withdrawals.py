@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from cloudprovider.keys import Alarms
 from cloudprovider.model import Key
 from cloudprovider.picture import Picture, version
-from cloudprovider.services.plan import rested_until
+from cloudprovider.services.plan import is_let_go
 from roost.kube.wire import VirtualIP
 from roost.process import Clock
 
@@ -25,7 +25,7 @@ class Withdrawal:
 
 @dataclass(slots=True)
 class Withdrawals:
-    """What is known of each resting VIP. A node whose seat is gone is not waited for: its permit has run out."""
+    """What is known of each VIP let go. A node whose seat is gone is not waited for: its permit has run out."""
 
     picture: Picture
     clock: Clock
@@ -37,7 +37,7 @@ class Withdrawals:
 
         After a restart the version of the release itself is not known; that of the VIP as it is now is no earlier.
         """
-        if rested_until(vip) is None:
+        if not is_let_go(vip):
             return False
         name, now = vip.metadata.name, self.clock.now()
         known = self._known.get(name)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+import msgspec
+
 from cloudprovider.model import NORMAL, Answer, Grant, Granted, Key, NotOurs, Refused, Say, Wish
 from cloudprovider.services import status
 from cloudprovider.services.intent import spec_of
@@ -115,7 +117,7 @@ class Standing:
     """A Service and its VirtualIPs as they are now.
 
     *finalizer_by_us* says who the server remembers to have put the finalizer there (None: not asked yet).
-    *withdrawn* names the resting VIPs that no live node announces any more; *confirmed* says that the server was asked
+    *withdrawn* names the VIPs let go that no live node announces any more; *confirmed* says that the server was asked
     and has no such Service; *rests* is how long an address of a pool rests, in seconds, where not the usual time.
     """
 
@@ -187,7 +189,7 @@ def _give(standing: Standing, grant: Grant) -> tuple[Step, ...]:
         if address not in addresses and standing.claim(vip).uid
     ]
     out += _discards(standing, tuple(vip for address, vip in by_address.items() if address not in addresses))
-    return tuple(out)
+    return tuple(sorted(out, key=lambda step: isinstance(step, Await)))  # nothing else waits meanwhile
 
 
 def _hold(standing: Standing, granted: Granted, vip: VirtualIP | None, wish: Wish) -> tuple[Step, ...]:
@@ -203,7 +205,15 @@ def _hold(standing: Standing, granted: Granted, vip: VirtualIP | None, wish: Wis
         return (replace(_rest(standing, vip), says=(Say(NORMAL, Reason.CLAIM_REBOUND, told),)), Update(vip, want))
     if vip.spec == want and VIP_FINALIZER in vip.metadata.finalizers:
         return ()
-    return (Update(vip, want),)
+    return _regroup(standing, vip, want)
+
+
+def _regroup(standing: Standing, vip: VirtualIP, want: VirtualIPSpec) -> tuple[Step, ...]:
+    """Another group may have another holder, which asks nobody: first the VIP leaves the old one, and all follow."""
+    if vip.spec.group == want.group or (is_let_go(vip) and vip.metadata.name in standing.withdrawn):
+        return (Update(vip, want),)
+    nowhere = msgspec.structs.replace(want, group="")
+    return (Await((vip.metadata.name,)),) if vip.spec == nowhere else (Update(vip, nowhere),)
 
 
 def _steady(service: Service, condition: Condition, *, changed: bool) -> tuple[Condition, ...]:
@@ -318,6 +328,11 @@ def _is_resting(vip: VirtualIP) -> bool:
 def rested_until(vip: VirtualIP) -> datetime | None:
     """When the rest of a released address ends; None if it does not rest, or is kept until somebody says otherwise."""
     return datetime.fromisoformat(vip.spec.retain_until) if vip.spec.retain_until and _is_resting(vip) else None
+
+
+def is_let_go(vip: VirtualIP) -> bool:
+    """Whether no node may announce it: it rests, or is on its way to another group."""
+    return rested_until(vip) is not None or not vip.spec.group
 
 
 def _discards(standing: Standing, vips: tuple[VirtualIP, ...]) -> tuple[Step, ...]:
