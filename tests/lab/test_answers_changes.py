@@ -1,10 +1,13 @@
 """A Service that its owner changes while it runs: ports, policy, addresses, type, class."""
 
+import time
+
 import pytest
 
+from lab.api import Json
 from lab.cluster import Lab
 from lab.run import wait_for
-from tests.lab.shop import FOUR, SIX, Shop, Wanted, open_shop
+from tests.lab.shop import FOUR, POOL, SIX, Shop, Wanted, open_shop, seats
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +99,50 @@ def test_a_class_of_another_is_not_ours_and_ours_is(shop: Shop) -> None:
     shop.wait_gone(address)
     assert shop.answer(ours)
     shop.delete("class", "ours")
+
+
+def test_no_two_claim_while_a_vip_changes_its_group_and_its_holder_is_frozen(shop: Shop) -> None:
+    """The new group has another holder, which asks nobody; the old one's agent cannot hear that it has lost the VIP."""
+    shop.make(Wanted("frozen"))
+    (address,) = shop.wait_addresses("frozen")
+    shop.wait_answer(address)
+    old = shop.holder(address)
+    (other, *_) = {"n1", "n2", "n3"} - {old}
+    shop.lab.add_backend("elsewhere-0", other)
+    began = time.time()
+    with shop.lab.claims([address]) as claims, shop.lab.ask(address):
+        wait_for("the old holder claims", lambda: claims.recording(since=began).of_vip(address).claims)
+        shop.lab.agents[old].sigstop()
+        try:
+            shop.change("frozen", {"externalTrafficPolicy": "Local", "selector": {"app": "elsewhere"}})
+            shop.wait_held(address, {other}, "s-")
+            assert claims.wait_for_holder(address, other_than=old) == other
+        finally:
+            shop.lab.agents[old].sigcont()
+        wait_for("the old holder sits again", lambda: old in seats(shop.lab))
+        shop.wait_answer(address, by="elsewhere-0")
+        assert claims.recording(since=began).seconds_with_two() == 0
+    shop.delete("frozen")
+    shop.lab.remove_backend("elsewhere-0")
+
+
+def test_only_nodes_that_the_pool_selects_hold_its_addresses(shop: Shop) -> None:
+    shop.lab.apply(picky("n3"))
+    shop.make(Wanted("picky", annotations={"roost.dev/pool": "picky"}))
+    (address,) = shop.wait_addresses("picky")
+    shop.wait_answer(address)
+    assert shop.holder(address) == "n3"
+    shop.lab.apply(picky("n1"))
+    shop.wait_held(address, {"n1"})
+    shop.wait_answer(address)
+    shop.wait_carried(address)
+    shop.delete("picky")
+    shop.wait_free(address)
+    shop.lab.kubectl("delete", "addresspool", "picky")
+
+
+def picky(node: str) -> Json:
+    """A pool that is announced by one node only, and that nobody gets an address of without asking."""
+    announce = {"interfaces": ["data"], "nodeSelector": {"matchLabels": {"kubernetes.io/hostname": node}}}
+    spec = {"addresses": ["10.60.0.245-10.60.0.249"], "allocation": {"auto": False}, "announce": announce}
+    return {**POOL, "metadata": {"name": "picky"}, "spec": spec}
