@@ -118,13 +118,14 @@ class Agent:
     def complain(self, why: NoUplink) -> None:
         if why != self.no_uplink:
             self.no_uplink = why
-            log.warning("%s", why.message, extra={"reason": why.reason, "object": f"nodeagent/{self.node}"})
+            level = logging.INFO if self.is_idle() else logging.WARNING
+            log.log(level, "%s", why.message, extra={"reason": why.reason, "object": f"nodeagent/{self.node}"})
             self.report_due.set()
 
     def tell_trouble(self) -> None:
         """An Event for who looks at the NodeAgent; only now is it sure to be there, and its uid known."""
         why = self.no_uplink
-        if self.claims is None and why != self.told:
+        if self.claims is None and why != self.told and not self.is_idle():
             self.told = why
             regarding = wire.ObjectReference(
                 kind="NodeAgent", name=self.node, uid=self.report.uid, api_version=wire.NODEAGENTS.api_version
@@ -278,8 +279,13 @@ class Agent:
     def unready(self) -> str | None:
         """None: ready. Does not depend on the API server answering now, only on the seat having been taken."""
         if self.claims is None:
-            return self.no_uplink.message
+            return None if self.is_idle() else self.no_uplink.message
         return None if self.seat is not None and self.seat.state.seated else "not seated yet"
+
+    def is_idle(self) -> bool:
+        """Whether all is well though there is no interface: nothing says which, and there is nothing to announce."""
+        nothing = self.vips.synced.is_set() and not self.index.guarded
+        return self.claims is None and not self.settings.node.interface and nothing
 
     async def keep_reporting(self) -> NoReturn:
         """Raises Unreachable; what is to be said is said when the API server is back."""
@@ -325,6 +331,8 @@ class Agent:
             metrics.SEGMENT_SEATS.labels(self.segment, "Gone").set(len(known.seats) - live)
 
     def readiness(self) -> tuple[Reason, str]:
+        if self.is_idle():
+            return Reason.RUNNING, "there is no VIP yet; the first says which interface they go on"
         if self.claims is None or self.seat is None:
             return self.no_uplink.reason, self.no_uplink.message
         link = self.claims.link

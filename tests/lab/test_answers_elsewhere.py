@@ -69,13 +69,26 @@ def test_the_interface_of_the_segment_that_selects_the_node(shop: Shop) -> None:
 
 def test_the_interface_with_a_vip_in_its_subnet(shop: Shop) -> None:
     lab = shop.lab
+    wait_for("no VIP rests", lambda: not lab.admin.items(f"{ROOST}/virtualips"))
+    start_agents(lab)
+    wait_for("both agents are ready, with nothing to do", lambda: ready(lab) == list(NODES))
+    assert [shop.events(node, "NodeAgent") for node in NODES] == [[], []]
     shop.make(Wanted("first"))
     (address,) = shop.wait_addresses("first")
-    start_agents(lab)
     shop.wait_answer(address)
     wait_for("both sit at the table of the subnet", lambda: seated(lab, "10.60.0.0-24") == list(NODES))
     assert_answers(shop)
     shop.delete("first")
+
+
+def ready(lab: Lab) -> list[str]:
+    """The nodes whose agent says that all is well, and that there is no VIP."""
+    return sorted(
+        agent["metadata"]["name"]
+        for agent in lab.admin.items(f"{ROOST}/nodeagents")
+        for item in agent.get("status", {}).get("conditions", [])
+        if item["status"] == "True" and "there is no VIP yet" in item["message"]
+    )
 
 
 def stop_agents(lab: Lab) -> None:
