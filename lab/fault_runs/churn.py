@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from functools import partial
+from urllib.error import HTTPError
 
 from lab.api import Json
 from lab.cluster import Lab
-from lab.fault_runs.leftovers import AGENT_PORT
-from lab.fault_runs.scene import VIRTUALIPS, pool, seated, service
+from lab.fault_runs.leftovers import AGENT_PORT, upkeep
+from lab.fault_runs.scene import VIRTUALIPS, pool, seated, service, wait_for_lists
 from lab.run import wait_for
 
 SERVICES = "/api/v1/namespaces/default/services"
@@ -74,6 +75,7 @@ def cycle(lab: Lab, cycles: int) -> None:
 
 def start(lab: Lab, *, rest: float) -> None:
     """Start both programs with a pool but no Service, and wait until every node is seated and idle."""
+    wait_for_lists(lab)
     lab.apply(pool("10.60.0.100-10.60.0.249", "fd60::1:0/112"))
     start_programs(lab, rest=rest)
 
@@ -86,15 +88,23 @@ def start_programs(lab: Lab, *, rest: float) -> None:
     wait_for("every node is seated", lambda: len(seated(lab)) == len(lab.nodes), alive=alive, every=0.1)
     for node in lab.nodes:
         wait_for(f"the agent on {node} is ready", partial(_ready, lab, node, AGENT_PORT), alive=alive, every=0.1)
+    wait_for("all say how many tasks they have", partial(_all_count, lab), alive=alive, every=0.5)
     wait_for("a controller is ready", lambda: _ready(lab, "control", lab.health_port()), alive=alive, every=0.1)
 
 
 def _ready(lab: Lab, where: str, port: int) -> bool:
     try:
         lab.fetch(where, f"http://127.0.0.1:{port}/readyz")
+    except HTTPError as error:
+        error.close()  # 503: not yet
+        return False
     except OSError:
         return False
     return True
+
+
+def _all_count(lab: Lab) -> bool:
+    return all(one.tasks for one in upkeep(lab).values())
 
 
 def kill_everything_amid_services(lab: Lab, *, rest: float) -> None:

@@ -48,6 +48,20 @@ def service(name: str, families: tuple[int, ...] = (4, 6), **spec: object) -> Js
     }
 
 
+def wait_for_lists(lab: Lab) -> None:
+    """Wait until Roost's new types can be listed; the API server refuses that for a moment (429)."""
+
+    def answers() -> bool:
+        try:
+            for path in (VIRTUALIPS, SEGMENTS):
+                lab.admin.items(path)
+        except ApiError:
+            return False
+        return True
+
+    wait_for("Roost's types can be listed", answers, 20, every=0.1)
+
+
 def seated(lab: Lab) -> set[str]:
     """The nodes with a live, eligible seat in a table."""
     return {
@@ -77,6 +91,7 @@ class Scene:
 
     def start(self) -> Self:
         """Start both programs, make pool, Service and backends, and wait until all of it works."""
+        wait_for_lists(self.lab)
         self.lab.apply(pool(f"{VIPS[4]}-10.60.0.249", f"{VIPS[6]}-fd60::249"))
         self.lab.start_controller()
         for node in self.lab.nodes:

@@ -4,6 +4,7 @@ import pytest
 
 from lab.cluster import Lab
 from lab.fault_runs import churn, leftovers
+from lab.fault_runs.scene import wait_for_lists
 from lab.run import wait_for
 
 REST = 2  # seconds that a released address rests here; `make faults` does the same with the usual 60 s
@@ -15,6 +16,7 @@ def bare(lab: Lab) -> leftovers.Traces:
     """How nodes look before any agent ran there."""
     for node in lab.nodes:
         lab.add_backend(f"web-{node}", node)
+    wait_for_lists(lab)
     return leftovers.traces(lab)
 
 
@@ -37,15 +39,15 @@ def test_an_agent_without_services_leaves_addresses_alone(
 def test_services_that_came_and_went_leave_nothing(lab: Lab, fresh: leftovers.Traces) -> None:
     before = leftovers.upkeep(lab)
     churn.cycle(lab, CYCLES)
-    assert leftovers.wait_until_like(lab, fresh, leftovers.REMEMBERED + REST) == []
-    assert leftovers.wait_for_upkeep(lab, before) == []
+    left = leftovers.wait_until_like(lab, fresh, leftovers.REMEMBERED + REST) + leftovers.wait_for_upkeep(lab, before)
+    assert not left, "\n".join(left)
 
 
 def test_the_end_of_all_programs_leaves_nothing(lab: Lab, fresh: leftovers.Traces) -> None:
     before = leftovers.upkeep(lab)
     churn.kill_everything_amid_services(lab, rest=REST)
-    assert leftovers.wait_until_like(lab, fresh, leftovers.REMEMBERED + REST) == []
-    assert leftovers.wait_for_upkeep(lab, before) == []
+    left = leftovers.wait_until_like(lab, fresh, leftovers.REMEMBERED + REST) + leftovers.wait_for_upkeep(lab, before)
+    assert not left, "\n".join(left)
 
 
 def test_agents_that_are_stopped_leave_their_nodes_as_they_found_them(
