@@ -198,7 +198,7 @@ def vips(draw: st.DrawFn) -> tuple[str, str, VirtualIP | None]:
     prefix, announce = draw(st.sampled_from(PROFILES))
     service = draw(st.sampled_from(["web", "api"]))
     claimed = [service] if draw(st.integers(0, 4)) else []
-    group = f"s-{service}-{announce.without_endpoints}" if prefix == "s" else f"{prefix}-{draw(st.integers(0, 1))}"
+    group = f"s-{service}" if prefix == "s" else f"{prefix}-{draw(st.integers(0, 1))}"
     return ("vip", name, vip(address, group, *claimed, announce=announce))
 
 
