@@ -21,6 +21,7 @@ from lab.run import LabError, run, wait_for
 PAGE = Path("docs/results/faults.md")
 REST = 60.0  # seconds that a released address rests, as shipped
 CYCLES = 200
+LINES = 12  # of each agent's log, shown when a promise was not kept
 
 
 def commit() -> str:
@@ -52,6 +53,8 @@ def faults(options: argparse.Namespace) -> dict[str, list[Run]]:
             for number in range(1, times + 1 if wanted else 0):
                 found.setdefault(fault.name, []).append(strike(scene, fault))
                 say(fault, number, times, found[fault.name][-1])
+                if complaints(fault, found[fault.name][-1]):
+                    print("\n".join(f"{agent.name}:\n{agent.tail(LINES)}" for agent in lab.agents.values()), flush=True)
     return found
 
 

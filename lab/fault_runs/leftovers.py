@@ -13,7 +13,7 @@ from lab.fault_runs.scene import LEASES, SEGMENTS, VIRTUALIPS
 from lab.run import LabError, Process, wait_for
 
 API, API_PORT = "connection to the API server", 6443
-KEPT = 10  # more of them than at first, at most: what the client's pool may hold
+KEPT = 32  # more of them than at first, at most: what the client's pool may hold
 AGENT_PORT = 10261  # where agents answer /metrics and /readyz by default
 CONTROLLER_LEASES = "/apis/coordination.k8s.io/v1/namespaces/roost-system/leases"
 REMEMBERED = 75.0  # seconds: agents forget a group 60 s after its last VIP
@@ -165,9 +165,8 @@ def grown(before: dict[str, Upkeep], now: dict[str, Upkeep]) -> list[str]:
         more, fewer = Counter(new.files) - Counter(old.files), Counter(old.files) - Counter(new.files)
         kept = more.pop(API, 0) - fewer.pop(API, 0)
         if more or fewer or kept > KEPT:
-            found.append(
-                f"{name}: {len(new.files)} open files, {len(old.files)} before: + {dict(more)} - {dict(fewer)}, {kept} kept connections more"
-            )
+            changes = f"+ {dict(more)} - {dict(fewer)}, {kept} kept connections more"
+            found.append(f"{name}: {len(new.files)} open files, {len(old.files)} before: {changes}")
     return found
 
 
