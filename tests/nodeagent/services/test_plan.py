@@ -1,10 +1,10 @@
 """Which VIPs there are to announce, where their endpoints are, and which nodes may hold them."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodeagent.services.plan import BUNDLES, Index, bundle, excluded, ready, resolve
@@ -25,6 +25,9 @@ from roost.words import EXCLUDE_LABEL, SERVICE_NAME_LABEL, Reason, vip_name
 
 UPLINK = {"data"}
 SSD = Selector(match_labels={"disk": "ssd"})
+
+
+Value = VirtualIP | EndpointSlice | Node
 
 
 def vip(address: str, group: str, *services: str, announce: VirtualIPAnnounce | None = None) -> VirtualIP:
@@ -177,7 +180,6 @@ def test_a_slice_that_changes_its_service_leaves_the_old_one() -> None:
 
 # -- the property: however it came about, the index says what one made from the final objects says
 
-Change = Callable[[Index], object]
 ADDRESSES = ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
 NODES = ["n1", "n2", "n3"]
 PROFILES = [
@@ -219,7 +221,7 @@ def nodes(draw: st.DrawFn) -> tuple[str, str, Node | None]:
     return ("node", name, None if labels is None else Node(metadata=Meta(name=name, labels=labels)))
 
 
-def put(index: Index, what: str, key: str, value: VirtualIP | EndpointSlice | Node | None) -> None:
+def put(index: Index, what: str, key: str, value: Value | None) -> None:
     match what, value:
         case "vip", VirtualIP() | None:
             index.put_vip(key, value)
@@ -229,11 +231,12 @@ def put(index: Index, what: str, key: str, value: VirtualIP | EndpointSlice | No
             index.put_node(key, value)
 
 
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.one_of(vips(), slices(), nodes()), st.booleans()), max_size=30))
 def test_the_index_is_as_one_made_from_the_final_objects(
-    changes: list[tuple[tuple[str, str, VirtualIP | EndpointSlice | Node | None], bool]],
+    changes: list[tuple[tuple[str, str, Value | None], bool]],
 ) -> None:
-    index, final = Index("n1"), dict[tuple[str, str], VirtualIP | EndpointSlice | Node | None]()
+    index, final = Index("n1"), dict[tuple[str, str], Value | None]()
     claims = dict[str, Reason | None]()
     for (what, key, value), looked_at in changes:
         index.touched.clear()
@@ -243,15 +246,24 @@ def test_the_index_is_as_one_made_from_the_final_objects(
         assert {name for name in now.keys() | claims.keys() if now.get(name, 1) != claims.get(name, 1)} <= index.touched
         claims = now
         if looked_at:
-            index.candidates(UPLINK)
+            assert_same(index, made_of(final))
+    assert_same(index, made_of(final))
+
+
+def made_of(final: Mapping[tuple[str, str], Value | None]) -> Index:
     fresh = Index("n1")
     for (what, key), value in final.items():
         if value is not None:
             put(fresh, what, key, value)
+    return fresh
+
+
+def assert_same(index: Index, fresh: Index) -> None:
     assert index.candidates(UPLINK) == fresh.candidates(UPLINK)
     assert index.vips == fresh.vips
     assert index.guarded == fresh.guarded
-    assert claims == {name: fresh.may_claim(one) for name, one in fresh.vips.items()}
+    for name, one in fresh.vips.items():
+        assert index.may_claim(index.vips[name]) is fresh.may_claim(one)
     groups = {one.group for one in fresh.vips.values()}
     assert set(index.in_groups(groups)) == set(fresh.in_groups(groups)) == fresh.vips.keys()
 
@@ -263,3 +275,13 @@ def test_expressions_of_a_selector_count() -> None:
     index.put_node("n2", node("n2"))
     index.put_vip("192.0.2.1", vip("192.0.2.1", "g", "web", announce=VirtualIPAnnounce(node_selector=slow)))
     assert index.candidates(UPLINK) == {"g": {"n2"}}
+
+
+def test_candidates_follow_a_local_vip_that_comes_to_need_no_endpoint() -> None:
+    index = Index("n1")
+    index.put_node("n1", node("n1"))
+    index.put_vip("192.0.2.1", vip("192.0.2.1", "s-1", "web", announce=LOCAL))
+    assert index.candidates(UPLINK) == {"s-1": set()}
+    anyway = VirtualIPAnnounce(traffic_policy="Local", without_endpoints="Announce")
+    index.put_vip("192.0.2.1", vip("192.0.2.1", "s-1", "web", announce=anyway))
+    assert index.candidates(UPLINK) == {"s-1": {"n1"}}
