@@ -45,7 +45,8 @@ class Claims:
             addresses,
             clock,
         )
-        self._claimed: dict[str, Address] = {}  # by name of the VirtualIP
+        self.claimed: frozenset[Address] = frozenset()
+        self._claimed: dict[str, Address] = {}  # the same, by name of the VirtualIP
         self._leaving: dict[Address, float] = {}
         self._new: set[Address] = set()
         self._guarded: frozenset[Address] | None = None
@@ -54,10 +55,6 @@ class Claims:
         self._fed_until = 0.0
         self._held_once = False
         self.decided = False  # before the first decision what a forerunner left stays as it is
-
-    @property
-    def claimed(self) -> frozenset[Address]:
-        return frozenset(self._claimed.values())
 
     @property
     def exceptions(self) -> dict[str, tuple[Reason, str]]:
@@ -84,7 +81,7 @@ class Claims:
 
     def guard(self) -> None:
         """Fence every VIP there is, but never an address of this node's own."""
-        vips = frozenset(self._index.guarded.values()) - own(self.link)
+        vips = frozenset(self._index.guarded - own(self.link))
         if vips != self._guarded:
             self._in_kernel(lambda: self._gate.guard(vips))
             self._guarded = vips
@@ -93,7 +90,7 @@ class Claims:
         """Follow what changed of the VIPs: fence, then hold, then announce."""
         self.guard()
         touched, self._index.touched = self._index.touched, set()
-        before = self.claimed
+        before, gone, come = self.claimed, set[Address](), set[Address]()
         for name in touched:
             vip = self._index.vips.get(name)
             was = self._claimed.pop(name, None)
@@ -104,9 +101,12 @@ class Claims:
                     self._exceptions[name] = (vip.address, *why)
                 elif vip.group in self.groups:
                     self._claimed[name] = vip.address
-            if was is not None and name not in self._claimed and name in self._index.vips:
-                self._leaving[was] = self._clock.now() + LINGER
-        now = self.claimed
+                    come.add(vip.address)
+            if was is not None and name not in self._claimed:
+                gone.add(was)
+                if name in self._index.vips:
+                    self._leaving[was] = self._clock.now() + LINGER
+        self.claimed = now = (before - gone) | come  # not made anew: with thousands of VIPs most changes touch one
         if now != before or (self.decided and not self._held_once):
             self._held_once = True
             self._claim(before, now)
@@ -134,12 +134,13 @@ class Claims:
         return None
 
     def _claim(self, before: frozenset[Address], now: frozenset[Address]) -> None:
-        self._announcer.want(before & now)
+        if not before <= now:
+            self._announcer.want(before & now)
         self._in_kernel(lambda: self._gate.hold(now))
         self._announcer.want(now)
         self._new |= now - before
-        for address in now:
-            self._leaving.pop(address, None)
+        for address in self._leaving.keys() & now:
+            del self._leaving[address]
         self._changed.set()
 
     def link_is(self, links: tuple[Link, ...]) -> None:
@@ -176,7 +177,7 @@ class Claims:
 
     def _put_back(self) -> None:
         self._gate.install()
-        self._gate.guard(frozenset(self._index.guarded.values()) - own(self.link))
+        self._gate.guard(self._index.guarded - own(self.link))
         self._gate.hold(self.claimed)
         if self._fed_until > self._clock.now():
             self._gate.feed(self._fed_until, self._clock.now)
@@ -229,7 +230,7 @@ class Claims:
         self._announcer.want(frozenset())
         self._in_kernel(self._gate.permit_revoke)
         self._in_kernel(lambda: self._gate.hold(frozenset()))
-        self._claimed, self.groups, self._fed_until = {}, frozenset(), 0.0
+        self.claimed, self._claimed, self.groups, self._fed_until = frozenset(), {}, frozenset(), 0.0
 
     async def clear(self) -> None:
         """Take all our addresses and then the gate away: nothing of ours is left on this node."""

@@ -106,7 +106,7 @@ class Agent:
             self.changed.clear()
             if self.links:
                 labels = dict(self.index.labels.get(self.node, {}))
-                vips = sorted(set(self.index.guarded.values()), key=order)
+                vips = sorted(self.index.guarded, key=order)
                 found = choose(self.settings.node.interface, self.links, self.segments.items.values(), labels, vips)
                 if isinstance(found, Uplink):
                     decision(log, "UplinkFound", f"segment/{found.segment}", message=f"VIPs go on {found.link.name}")

@@ -83,17 +83,14 @@ class Announcer:
     def __init__(self, wire: Wire, mac: Mac, clock: Clock, settings: Settings) -> None:
         self.mac = mac
         self.sent = Sent()
+        self.announced: frozenset[Address] = frozenset()
         self._wire, self._clock = wire, clock
         self._state = State.silent(settings)
         self._changed = asyncio.Event()
 
-    @property
-    def announced(self) -> frozenset[Address]:
-        return self._state.announced
-
     def want(self, vips: Set[Address]) -> None:
         """Announce *vips* and no others; those that are new, at once."""
-        have = self.announced
+        have, self.announced = self.announced, frozenset(vips)
         if gone := have - vips:
             self._state = plan.stop(self._state, gone)
         if new := vips - have:

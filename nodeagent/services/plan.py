@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from roost.kube.wire import EndpointSlice, Node, Selector, VirtualIP
 from roost.selectors import selects
-from roost.words import EXCLUDE_LABEL, SERVICE_NAME_LABEL, Address, Reason
+from roost.words import EXCLUDE_LABEL, SERVICE_NAME_LABEL, Address, Reason, vip_address
 
 BUNDLES = 128  # groups of an announce profile
 BUNDLE = "b-"  # b-<8 hex of the profile>-<number>; a group of one Service alone begins with "s-"
@@ -86,7 +86,7 @@ class Index:
     def __init__(self, node: str) -> None:
         self.node = node
         self.vips: dict[str, Vip] = {}  # by name of the VirtualIP
-        self.guarded: dict[str, Address] = {}  # every address of a VirtualIP, whatever its state
+        self.guarded: set[Address] = set()  # every address of a VirtualIP, whatever its state
         self.labels: dict[str, Mapping[str, str]] = {}
         self._groups: dict[str, set[str]] = {}
         self._by_service: dict[ServiceKey, set[str]] = {}
@@ -99,7 +99,7 @@ class Index:
 
     def put_vip(self, name: str, vip: VirtualIP | None) -> None:
         old = self.vips.pop(name, None)
-        self.guarded.pop(name, None)
+        self.guarded.discard(vip_address(name))
         if old is not None:
             self._groups[old.group].discard(name)
             if not self._groups[old.group]:
@@ -110,7 +110,7 @@ class Index:
                     del self._by_service[service]
         new = None
         if vip is not None:
-            self.guarded[name] = ip_address(vip.spec.address)
+            self.guarded.add(vip_address(name))
             new = resolve(vip)
         if new is not None:
             self.vips[name] = new
