@@ -124,7 +124,6 @@ def memory(scene: Burst, say: Say) -> Iterator[Figure]:
         for _ in burst(scene, say):  # for the Services alone: this row may be asked for by itself
             continue
     stage.wait_announced(lab, BURST, 90)
-    stage.wait_calm(lab, 30, say)
     agents = tuple(process.memory() / MEGABYTE for process in lab.agents.values())
     yield Figure("agent, PSS", "MB", agents, Budget(100))
     yield Figure("agent, RSS", "MB", tuple(stage.resident(process) / MEGABYTE for process in lab.agents.values()))
@@ -145,8 +144,8 @@ def first_reply(lab: Lab, say: Say, *, count: int = COUNT) -> Iterator[Figure]:
                 if not watch.wait(number + 1, 20):
                     raise LabError(f"{name} has no address after 20 s")
                 found.append(_first_answer(asks, address) - watch.seen[name])
-    early = sum(seconds < 0 for seconds in found)
-    note = f"asked every {1000 * ASK_EVERY:g} ms" + (
+    early, slowest = sum(seconds < 0 for seconds in found), found.index(max(found)) + 1
+    note = f"asked every {1000 * ASK_EVERY:g} ms; the slowest was number {slowest}" + (
         f"; {early} answered before the watch showed the status, which count as 0" if early else ""
     )
     values = tuple(1000 * max(0.0, seconds) for seconds in found)
