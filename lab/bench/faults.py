@@ -162,7 +162,9 @@ def figures(scene: Scene, runs: list[dict[str, Seen]], gap: Budget, moved: Budge
                 f"never in {never} of {len(seen)} runs, each watched for {min(scene.watched):.0f} s" if never else "",
             )
         )
-        found.append(Figure(f"{system}: two claimants", "s", tuple(s.two for s in seen), Budget(0.0) if ours else None))
+        two = tuple(s.two for s in seen)
+        watched = f"of the {min(scene.watched):.0f} to {max(scene.watched):.0f} s that were watched" if any(two) else ""
+        found.append(Figure(f"{system}: two claimants", "s", two, Budget(0.0) if ours else None, watched))
     found.append(Figure("the client itself late", "s", (scene.late,), None, "a gap below that says nothing"))
     return tuple(found)
 

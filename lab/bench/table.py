@@ -107,7 +107,7 @@ def report(results: Sequence[Result], conditions: Conditions, rate: float | None
                 [
                     result.row,
                     figure.what,
-                    f"{number(figure.judged or 0)} {figure.unit}",
+                    f"{number(figure.judged or 0)} {figure.unit}".rstrip(),
                     limit(figure.budget),
                     verdict(figure),
                 ]
