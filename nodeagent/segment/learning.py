@@ -29,6 +29,8 @@ from nodeagent.segment.table import (
     Table,
 )
 
+FAR = 3600.0  # seconds; nothing is waited for
+
 
 class Learning:
     """The first half of a step: what happened goes into the state. The second half is ``plan``."""
@@ -36,7 +38,7 @@ class Learning:
     def __init__(self, state: State, now: float) -> None:
         self.state, self.now = state, now
         self.out: list[Output] = []
-        self.wake = now + 3600.0
+        self.wake = now + FAR
 
     def change(self, **fields: object) -> None:
         self.state = replace(self.state, **fields)  # type: ignore[arg-type]  # names and types are State's own

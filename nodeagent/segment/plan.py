@@ -23,8 +23,8 @@ from nodeagent.segment.events import (
     Say,
     Wish,
 )
-from nodeagent.segment.learning import Learning
-from nodeagent.segment.state import Me, Settings, State, Watched
+from nodeagent.segment.learning import FAR, Learning
+from nodeagent.segment.state import Idle, Me, Settings, State, Watched
 from nodeagent.segment.table import (
     Candidates,
     Mode,
@@ -131,7 +131,7 @@ class _Turn(Learning):
         for node, watched in self.state.watched.items():
             if watched.lease is not None and watched.lease.tenure and watched.lease.ended < watched.lease.tenure:
                 clear = False
-                self.try_mark(node, watched, 0, 0.0)
+                self.try_mark(node, watched, 0.0)
         return clear
 
     def renew(self) -> None:
@@ -156,16 +156,15 @@ class _Turn(Learning):
                 continue
             if seat.node not in self.state.watched:
                 self.watch(seat.node, Watched(None, self.now))
-            first_seen = state.seen[seat.node][2]
-            self.try_mark(seat.node, self.state.watched[seat.node], self.rank(seat.node), first_seen)
+            self.try_mark(seat.node, self.state.watched[seat.node], state.seen[seat.node][2])
 
-    def try_mark(self, node: str, watched: Watched, rank: int, first_seen: float) -> None:
+    def try_mark(self, node: str, watched: Watched, first_seen: float) -> None:
         settings = self.state.settings
         if not self.state.in_touch:
             return
         # What stood still while this node was out of touch says nothing: after an outage everybody renews first.
-        due = max(watched.since, first_seen, self.state.in_touch_since) + settings.wait + rank * settings.rank
-        if not self.at(max(due, watched.try_at)):
+        due = max(watched.since, first_seen, self.state.in_touch_since) + settings.wait
+        if not self.at(due) or not self.at(max(due + self.rank(node) * settings.rank, watched.try_at)):
             return
         self.watch(node, replace(watched, try_at=self.now + 1.0))
         self.wake = min(self.wake, self.now + 1.0)
@@ -206,19 +205,33 @@ class _Turn(Learning):
             self.change(tenure=self.free_tenure(state.table), renewed_for=0, renew_at=self.now)
             self.renew()
             return
+        over = frozenset(seat.node for seat in state.table.seats if seat.live and self.is_over(seat))
+        if self.is_idle(state.table, state.wish, over):
+            return
+        others, self.wake = self.wake, self.now + FAR
         table = self.with_own_seat(state.table, state.wish)
         if state.seated:
             table = self.with_takes(table)
             table = self.with_vacancies(table, state.wish.candidates)
             table = self.with_gifts(table, state.wish)
             table = self.without_unwanted(trimmed(table))
+        due, self.wake = self.wake, min(self.wake, others)
         if table.same_rows(state.table) and state.table.made and not state.unsettled:
+            self.change(idle=Idle(state.table, state.wish, over, due))
             return
         table = replace(table, revision=state.table.revision + 1, groups=counted(state.table, table))
         given = {g.name for g in state.table.groups if g.tenure == state.tenure} - table.held_by(state.tenure)
         self.change(giving=state.giving | given, put=table)
         self.claim()
         self.out.append(PutTable(table))
+
+    def is_idle(self, table: Table, wish: Wish, over: frozenset[str]) -> bool:
+        """Whether there was nothing to write for the same reasons before, and nothing came due: Leases come often."""
+        state, idle = self.state, self.state.idle
+        if idle is None or state.unsettled or state.stopping or not state.seated:
+            return False
+        same = idle.table is table and idle.wish is wish and idle.over == over
+        return same and not self.at(idle.until)
 
     def with_own_seat(self, table: Table, wish: Wish) -> Table:
         state = self.state

@@ -43,6 +43,16 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
+class Idle:
+    """There was nothing to write for this table, this wish and these seats that are over; until something comes due."""
+
+    table: Table
+    wish: Wish
+    over: frozenset[str]
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     me: Me
     settings: Settings = Settings()
@@ -73,6 +83,7 @@ class State:
     reread: bool = False  # nothing is written before a newer table was seen
     unsettled: bool = False  # a write ended unknown, and no newer table was seen yet
     write_at: float = 0.0
+    idle: Idle | None = None
     ask_at: float = 0.0
     unwanted: Mapping[str, float] = field(default_factory=dict)  # groups with a row that nobody wants: since when
     stopping: bool = False
