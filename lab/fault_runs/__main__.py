@@ -13,8 +13,8 @@ from lab.api import ApiError
 from lab.cluster import Lab
 from lab.fault_runs import churn, leftovers
 from lab.fault_runs.faults import FAULTS, Fault
-from lab.fault_runs.one import Run, complaints, strike
-from lab.fault_runs.report import Circumstances, broken, document, tables
+from lab.fault_runs.one import Run, all_complaints, measure
+from lab.fault_runs.report import Circumstances, Measured, broken, document, tables
 from lab.fault_runs.scene import Scene
 from lab.run import LabError, run, wait_for
 
@@ -33,27 +33,31 @@ def commit() -> str:
         return "unknown"
 
 
-def say(fault: Fault, number: int, of: int, one: Run) -> None:
+def say(fault: Fault, number: int, of: int, runs: Sequence[Run]) -> None:
     """One line of progress."""
+    one = runs[-1]
     moved = "-" if one.moved_after is None else f"{one.moved_after:.2f}"
-    verdict = "; ".join(complaints(fault, one)) or "as promised"
+    verdict = "; ".join(all_complaints(fault, runs)) or "as promised"
+    again = f", at attempt {len(runs)}" if len(runs) > 1 else ""
     figures = f"gap {one.gap:.3f} s, another after {moved} s, two claimants {one.two:g} s"
-    print(f"{fault.name} {number}/{of}: {one.holder} -> {one.heir}, {figures}: {verdict}", flush=True)
+    print(f"{fault.name} {number}/{of}: {one.holder} -> {one.heir}, {figures}{again}: {verdict}", flush=True)
 
 
-def faults(options: argparse.Namespace) -> dict[str, list[Run]]:
+def faults(options: argparse.Namespace) -> Measured:
     """Do all that was asked for, in turn, in one lab."""
-    found = dict[str, list[Run]]()
+    found = dict[str, list[list[Run]]]()
     with Lab(nodes=options.nodes) as lab:
         lab.install()
         scene = Scene(lab).start()
         for fault in FAULTS:
-            wanted = fault.name in options.only if options.only else True
             times = options.further if fault.further and not options.only else options.runs
-            for number in range(1, times + 1 if wanted else 0):
-                found.setdefault(fault.name, []).append(strike(scene, fault))
-                say(fault, number, times, found[fault.name][-1])
-                if complaints(fault, found[fault.name][-1]):
+            if options.only and fault.name not in options.only:
+                continue
+            for number in range(1, times + 1):
+                runs = measure(scene, fault)
+                found.setdefault(fault.name, []).append(runs)
+                say(fault, number, times, runs)
+                if all_complaints(fault, runs):
                     print("\n".join(f"{agent.name}:\n{agent.tail(LINES)}" for agent in lab.agents.values()), flush=True)
     return found
 

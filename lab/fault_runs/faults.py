@@ -34,6 +34,7 @@ class Fault:
     watch: float = 3.0  # looked at for at least that long
     mend: Verb | None = None
     further: bool = False  # looked at beside the faults that the first promises are about
+    note: str = ""  # what else the figures are made of
 
 
 def power_off(scene: Scene, node: str) -> None:
@@ -202,9 +203,11 @@ FAULTS = (
         "the API server hangs for 20 s",
         ((0, api_hangs), (20, api_back)),
         After.SAME,
-        gap=0.1,
+        gap=1.5,
         watch=28,
         further=True,
+        note="After 10 s (Kubernetes: 50 s) the lab's controller-manager takes nodes for dead. Where it does so before "
+        "they report again, there are no ready endpoints, and kube-proxy refuses until its next sync 1 s later.",
     ),
     Fault(
         "api-restart",

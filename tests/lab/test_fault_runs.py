@@ -6,7 +6,7 @@ import pytest
 
 from lab.fault_runs.faults import After, Fault
 from lab.fault_runs.leftovers import Traces, Upkeep, differences, grown, normalised
-from lab.fault_runs.one import Run, complaints
+from lab.fault_runs.one import Run, all_complaints, complaints
 from lab.fault_runs.report import row, three
 
 FAULT = Fault("power-off", "the holder loses power", (), After.OTHER, gap=8, within=8)
@@ -48,6 +48,12 @@ def test_slack_is_for_times_alone() -> None:
     slow = replace(GOOD, gaps={4: 15.0, 6: 1.0}, moved_after=15.0)
     assert complaints(FAULT, slow, slack=2) == []
     assert complaints(FAULT, replace(slow, two=0.001), slack=2)
+
+
+def test_of_a_run_that_was_done_again_all_counts_but_the_times() -> None:
+    late = replace(GOOD, gaps={4: 60.0, 6: 60.0}, late=1.0)
+    assert all_complaints(FAULT, [late, GOOD]) == []
+    assert all_complaints(FAULT, [replace(late, two=0.5), GOOD]) == ["two claimants for 0.500 s"]
 
 
 RULES = """table netdev roost {
@@ -115,5 +121,5 @@ def test_tasks_and_files_are_as_many_as_before(now: Upkeep, complains: bool) -> 
 
 
 def test_a_row_says_how_many_runs_kept_the_promise() -> None:
-    assert "| 1 of 2 |" in row(FAULT, [GOOD, replace(GOOD, two=0.5)])
+    assert "| 1 of 2 |" in row(FAULT, [[GOOD], [GOOD, replace(GOOD, two=0.5)]])
     assert three([3.0, 1.0, 2.5]) == "1.00 / 2.50 / 3.00"
