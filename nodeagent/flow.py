@@ -185,7 +185,7 @@ class Agent:
             await self.clock.sleep(self.settings.node.linger)
         await claims.clear()
         decision(
-            log, ev.Cause.STOPPING, f"segment/{self.segment}", message="left; nothing of this program is on the node"
+            log, Reason.STOPPING, f"segment/{self.segment}", message="left; nothing of this program is on the node"
         )
 
     def me(self) -> Me:

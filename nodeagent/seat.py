@@ -131,9 +131,9 @@ class Seat:
                 metrics.FAILOVER_SECONDS.observe(now - self._alive[node])
 
     def _say(self, said: ev.Say) -> None:
-        if said.cause in {ev.Cause.TAKEN, ev.Cause.GIVEN, ev.Cause.VACANT, ev.Cause.STOPPING}:
+        if said.cause in {Reason.TAKEN, Reason.GIVEN, Reason.VACANT, Reason.STOPPING}:
             metrics.HOLDER_CHANGES.labels(said.cause.value).inc(len(said.groups))
-        message = f"{said.message}: {self._refusal}" if said.cause is ev.Cause.WRITE_REFUSED else said.message
+        message = f"{said.message}: {self._refusal}" if said.cause is Reason.WRITE_REFUSED else said.message
         groups = sorted(said.groups)[:SHOWN]
         revision = self.state.table.revision if self.state.table is not None else None
         decision(log, said.cause, f"segment/{self._api.segment}", message=message, groups=groups, revision=revision)

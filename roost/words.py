@@ -104,6 +104,8 @@ class Reason(StrEnum):
     MARKED = "Marked"
     STOPPING = "Stopping"
     NOT_ELIGIBLE = "NotEligible"
+    NODE_NAME_TAKEN = "NodeNameTaken"
+    WRITE_REFUSED = "WriteRefused"
 
 
 def vip_name(address: Address) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from nodeagent.segment.table import Candidates, Table
+from roost.words import Reason
 
 
 class Answer(StrEnum):
@@ -163,26 +164,11 @@ class Left:
     """The seat is given up: the program may end."""
 
 
-class Cause(StrEnum):
-    """Why something was decided; words of ``roost.words.Reason``."""
-
-    SAT_DOWN = "SatDown"
-    ADOPTED = "Adopted"
-    VACANT = "Vacant"
-    TAKEN = "Taken"
-    GIVEN = "Given"
-    MARKED = "Marked"
-    STOPPING = "Stopping"
-    NODE_NAME_TAKEN = "NodeNameTaken"
-    KERNEL_REFUSED = "KernelRefused"
-    WRITE_REFUSED = "WriteRefused"
-
-
 @dataclass(frozen=True, slots=True)
 class Say:
     """One decision, for the log: why, and about what."""
 
-    cause: Cause
+    cause: Reason
     message: str
     groups: frozenset[str] = frozenset()
 

@@ -6,7 +6,6 @@ from nodeagent.segment.events import (
     Answer,
     AskLease,
     AskTable,
-    Cause,
     Feed,
     Hold,
     Input,
@@ -28,6 +27,7 @@ from nodeagent.segment.state import State, Watched
 from nodeagent.segment.table import (
     Table,
 )
+from roost.words import Reason
 
 FAR = 3600.0  # seconds; nothing is waited for
 
@@ -174,7 +174,7 @@ class Learning:
         if answer is Answer.OK and lease is not None:
             # Whoever put the mark writes the table at once, whatever its rank.
             self.watch(node, Watched(lease, self.now, self.now - 1e6))
-            self.out.append(Say(Cause.MARKED, f"tenure {lease.ended} of {node} is over: its Lease stood still"))
+            self.out.append(Say(Reason.MARKED, f"tenure {lease.ended} of {node} is over: its Lease stood still"))
         elif answer is Answer.CONFLICT:
             self.watch(node, replace(known, since=self.now))  # it was renewed: the watch will show how
         else:
@@ -191,7 +191,7 @@ class Learning:
                 self.see_table(table)
                 self.settle()
             case Answer.REFUSED:
-                self.out.append(Say(Cause.WRITE_REFUSED, "the server refused the table; the log of the write says why"))
+                self.out.append(Say(Reason.WRITE_REFUSED, "the server refused the table"))
                 self.change(write_at=self.now + 4 * self.state.settings.retry)
                 if behind or not self.state.unsettled:
                     self.settle()
@@ -205,7 +205,7 @@ class Learning:
                 self.ask_table()
 
     def sit(self) -> None:
-        cause = Cause.ADOPTED if self.state.adopting else Cause.SAT_DOWN
+        cause = Reason.ADOPTED if self.state.adopting else Reason.SAT_DOWN
         self.change(seated=True, adopting=0, adoptable=False)
         self.out.append(Say(cause, f"tenure {self.state.tenure}"))
         self.feed()
@@ -225,7 +225,7 @@ class Learning:
         """The tenure is over: silence at once, then a new one."""
         self.hold(frozenset())
         self.out.append(Revoke())
-        self.out.append(Say(Cause.STOPPING if self.state.stopping else Cause.MARKED, why))
+        self.out.append(Say(Reason.STOPPING if self.state.stopping else Reason.MARKED, why))
         self.change(tenure=0, seated=False, adopting=0, adoptable=False, renewed_for=0, fed_until=0.0)
 
     def hold(self, groups: frozenset[str]) -> None:

@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from nodeagent.segment.events import (
     AskLease,
-    Cause,
     Input,
     Left,
     MarkLease,
@@ -40,6 +39,7 @@ from nodeagent.segment.table import (
     without_groups,
     without_seat,
 )
+from roost.words import Reason
 
 
 def start(me: Me, settings: Settings | None = None) -> State:
@@ -112,7 +112,7 @@ class _Turn(Learning):
         """Another machine sits under this node's name: it must be gone first, judged by its Lease like any other."""
         if self.state.adoptable:
             why = f"machine {row.machine_id} sits as {row.node}; waiting until it is gone"
-            self.out += [Revoke(), Say(Cause.NODE_NAME_TAKEN, why)]
+            self.out += [Revoke(), Say(Reason.NODE_NAME_TAKEN, why)]
             self.hold(frozenset())
             self.change(adoptable=False)
         self.judge()
@@ -270,14 +270,14 @@ class _Turn(Learning):
                 wanted = state.wish.candidates if state.wish is not None else {}
                 to = heirs(table, left & wanted.keys(), wanted)
                 table = handed(table, dict.fromkeys(left, 0) | to)
-                self.out.append(Say(Cause.TAKEN, f"from {seat.node}, tenure {seat.tenure}", left))
+                self.out.append(Say(Reason.TAKEN, f"from {seat.node}, tenure {seat.tenure}", left))
         return table
 
     def with_vacancies(self, table: Table, candidates: Candidates) -> Table:
         to = heirs(table, vacant(table, candidates), candidates)
         if not to or not self.at(self.state.table_since + self.rank() * self.state.settings.rank):
             return table
-        self.out.append(Say(Cause.VACANT, f"{len(to)} groups get a holder", frozenset(to)))
+        self.out.append(Say(Reason.VACANT, f"{len(to)} groups get a holder", frozenset(to)))
         return handed(table, to)
 
     def with_gifts(self, table: Table, wish: Wish) -> Table:
@@ -288,7 +288,9 @@ class _Turn(Learning):
         barred = frozenset({state.me.node})
         to = heirs(table, [name for name in unfit if name in wish.candidates], wish.candidates, barred=barred)
         if to:
-            self.out.append(Say(Cause.STOPPING if state.stopping else Cause.GIVEN, f"{len(to)} groups", frozenset(to)))
+            self.out.append(
+                Say(Reason.STOPPING if state.stopping else Reason.GIVEN, f"{len(to)} groups", frozenset(to))
+            )
         if not state.stopping:
             return handed(table, to)
         return without_seat(handed(table, dict.fromkeys(unfit, 0) | to), state.me.node)

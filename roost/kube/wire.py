@@ -225,12 +225,6 @@ class Event(_Struct, frozen=True, kw_only=True):
 # -- roost.dev/v1alpha1 ----------------------------------------------------------------------------------------------
 
 
-class ConfigMapRef(_Struct, frozen=True, kw_only=True):
-    namespace: str
-    name: str
-    key: str = ""
-
-
 class PoolSource(_Struct, frozen=True, kw_only=True):
     type: str = "Static"
 
