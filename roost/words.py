@@ -55,7 +55,6 @@ class Reason(StrEnum):
     ADDRESS_NOT_IN_POOL = "AddressNotInPool"
     ADDRESS_TAKEN = "AddressTaken"
     ADDRESS_FORBIDDEN = "AddressForbidden"
-    PORT_CONFLICT = "PortConflict"
     SHARING_REFUSED = "SharingRefused"
     QUOTA_EXCEEDED = "QuotaExceeded"
     FAMILY_MISSING = "FamilyMissing"
@@ -68,7 +67,6 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "InternalError"
     # who announces
     ANNOUNCED = "Announced"
-    MOVED_NODE = "MovedNode"
     NO_ELIGIBLE_NODE = "NoEligibleNode"
     NO_ENDPOINTS = "NoEndpoints"
     NO_HOLDER = "NoHolder"
