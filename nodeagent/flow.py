@@ -137,6 +137,7 @@ class Agent:
         barrier = Gate(uplink.link.name)
         barrier.install()
         wire_ = PacketSocket(uplink.link.name)
+        wire_.open()
         assert uplink.link.mac is not None  # choose() takes Ethernet only
         announcer = Announcer(wire_, uplink.link.mac, self.clock, self.settings.neighbours)
         self.claims = Claims(self.index, uplink.link, barrier, announcer, self.addresses, self.clock)

@@ -40,6 +40,17 @@ class PacketSocket:
         self.device = device
         self._socket: socket.socket | None = None
 
+    def open(self) -> None:
+        """Open it now, so that a missing right shows before the first VIP does; a missing link is no error.
+
+        Raises Unreachable.
+        """
+        try:
+            self._opened()
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise self._unreachable(error) from error
+
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
@@ -58,8 +69,11 @@ class PacketSocket:
                 return Sent(linkless=1)
             if error.errno in {errno.ENOBUFS, errno.EAGAIN}:  # what nftables drops at egress is told as ENOBUFS
                 return Sent(refused=1)
-            raise Unreachable(f"packet socket on {self.device}: {error}") from error
+            raise self._unreachable(error) from error
         return Sent(frames=1)
+
+    def _unreachable(self, error: OSError) -> Unreachable:
+        return Unreachable(f"packet socket on {self.device}: {error}")
 
     def _opened(self) -> socket.socket:
         if self._socket is None:
