@@ -69,7 +69,7 @@ def nothing_left() -> list[str]:
         for node in lab.nodes:
             lab.add_backend(f"web-{node}", node)
         churn.start(lab, rest=REST)
-        fresh, before = leftovers.traces(lab), leftovers.upkeep(lab)
+        fresh, before = leftovers.traces(lab), leftovers.steady_upkeep(lab)
         churn.cycle(lab, CYCLES)
         lines = judged(lab, f"after {CYCLES} Services came and went", fresh, before)
         churn.kill_everything_amid_services(lab, rest=REST)
@@ -97,6 +97,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     names = [fault.name for fault in FAULTS]
     parser.add_argument("--only", nargs="+", choices=names, metavar="FAULT", help=f"some of {', '.join(names)}")
     parser.add_argument("--nodes", type=int, default=3, help="of the lab (default: %(default)s)")
+    parser.add_argument("--left-alone", action="store_true", help="no faults: what many Services leave behind, no page")
     parser.add_argument("--no-page", action="store_true", help=f"leave {PAGE} as it is")
     return parser.parse_args(arguments)
 
@@ -109,14 +110,14 @@ def main() -> int:
         build.ensure()
         isolate.enter()
         begin, revision = os.getloadavg()[0], commit()
-        found = faults(options)
+        found = {} if options.left_alone else faults(options)
         left = [] if options.only else nothing_left()
     except (LabError, ApiError, build.BuildError, debian.MissingError) as error:
         sys.exit(f"error: {error}")
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     where = Circumstances(date, revision, options.nodes, (begin, os.getloadavg()[0]))
     print("\n".join(tables(found)))
-    if not options.no_page and not options.only:
+    if not (options.no_page or options.only or options.left_alone):
         PAGE.parent.mkdir(parents=True, exist_ok=True)
         PAGE.write_text(document(found, where, left))
         print(f"written: {PAGE}")

@@ -17,6 +17,7 @@ KEPT = 32  # more of them than at first, at most: what the client's pool may hol
 AGENT_PORT = 10261  # where agents answer /metrics and /readyz by default
 CONTROLLER_LEASES = "/apis/coordination.k8s.io/v1/namespaces/roost-system/leases"
 REMEMBERED = 75.0  # seconds: agents forget a group 60 s after its last VIP
+LOOKS = 5
 IDLE = 40.0  # seconds after which the programs close connections that nobody uses
 PASSING = re.compile(r"( expires| timeout) [0-9a-z]+|packets \d+ bytes \d+|quota .*used \d+")
 PROXY = "kube-proxy"  # the name of its tables
@@ -120,12 +121,25 @@ def _diff(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
 
 def upkeep(lab: Lab) -> dict[str, Upkeep]:
     """Tasks and open files of every agent and controller, by the program's name."""
-    found = dict[str, Upkeep]()
-    for node, agent in lab.agents.items():
-        found[agent.name] = Upkeep(_tasks(lab, node, AGENT_PORT), _files(agent))
-    for name, controller in lab.controllers.items():
-        found[controller.name] = Upkeep(_tasks(lab, "control", lab.health_port(name)), _files(controller))
-    return found
+    programs = [(agent, node, AGENT_PORT) for node, agent in lab.agents.items()]
+    programs += [(program, "control", lab.health_port(name)) for name, program in lab.controllers.items()]
+    files = [_files(program) for program, _, _ in programs]  # first: the question for the tasks opens one more
+    return {
+        program.name: Upkeep(_tasks(lab, where, port), opened)
+        for (program, where, port), opened in zip(programs, files, strict=True)
+    }
+
+
+def steady_upkeep(lab: Lab) -> dict[str, Upkeep]:
+    """Tasks and open files once they are the same for five looks in a row, a second apart."""
+    seen = list[dict[str, Upkeep]]()
+
+    def steady() -> bool:
+        seen.append(upkeep(lab))
+        return len(seen) >= LOOKS and not any(grown(seen[-1], earlier) for earlier in seen[-LOOKS:])
+
+    wait_for("tasks and open files stay the same", steady, 60, every=1.0)
+    return seen[-1]
 
 
 def _tasks(lab: Lab, where: str, port: int) -> int:

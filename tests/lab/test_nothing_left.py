@@ -37,14 +37,14 @@ def test_an_agent_without_services_leaves_addresses_alone(
 
 
 def test_services_that_came_and_went_leave_nothing(lab: Lab, fresh: leftovers.Traces) -> None:
-    before = leftovers.upkeep(lab)
+    before = leftovers.steady_upkeep(lab)
     churn.cycle(lab, CYCLES)
     left = leftovers.wait_until_like(lab, fresh, leftovers.REMEMBERED + REST) + leftovers.wait_for_upkeep(lab, before)
     assert not left, "\n".join(left)
 
 
 def test_the_end_of_all_programs_leaves_nothing(lab: Lab, fresh: leftovers.Traces) -> None:
-    before = leftovers.upkeep(lab)
+    before = leftovers.steady_upkeep(lab)
     churn.kill_everything_amid_services(lab, rest=REST)
     left = leftovers.wait_until_like(lab, fresh, leftovers.REMEMBERED + REST) + leftovers.wait_for_upkeep(lab, before)
     assert not left, "\n".join(left)
