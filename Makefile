@@ -28,7 +28,7 @@ demo: setup  ## the main job on a real Kubernetes in network namespaces: an addr
 	@$(PY) -m lab.demo
 
 test: setup check  ## every check and every test
-	@SEEDS=$(SEEDS) $(PY) -m lab.isolate $(PY) -m pytest tests -q --durations=15
+	@SEEDS=$(SEEDS) $(PY) tests/run.py
 
 check: $(READY)  ## format, lint, types, imports
 	$(VENV)/bin/ruff format --check --quiet .
