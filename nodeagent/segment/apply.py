@@ -20,7 +20,6 @@ class SegmentApi:
         self._kube = kube.within(REQUEST_SECONDS)
         self.segment, self._node, self._now = segment, node, clock
         self.lease_namespace = NODE_LEASE_NAMESPACE
-        self.owner: wire.OwnerReference | None = None  # the Node, so that the Lease goes with it
         self.refusal = ""  # what the server said to the last write that it refused
 
     # -- the table
@@ -67,7 +66,6 @@ class SegmentApi:
             resource_version=over.resource_version if over is not None else "",
             annotations={TENURE: str(tenure)},
             labels={"velero.io/exclude-from-backup": "true"},
-            owner_references=(self.owner,) if self.owner is not None else (),
         )
         spec = wire.LeaseSpec(holder_identity=self._node, lease_duration_seconds=6, renew_time=utc_now())
         lease = wire.Lease(metadata=meta, spec=spec)
