@@ -1,13 +1,14 @@
 """What this node claims: the VIPs of the groups it holds, kept in step between gate, addresses and announcements.
 
-The order is the point. Fence first, then hold, then announce and answer; and backwards: fall silent, let go, and take
-the address away last, so that a client that still sends here is served until the new holder's announcement moves it.
+The order is the point. Fence first, then hold, then put the address on the link, and then announce; and backwards: fall
+silent, let go, and take the address away last, so that a client that still sends here is served until the new holder's
+announcement moves it.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 LINGER = 5.0  # seconds that an address stays after its VIP was given away
 RECONCILE = 10.0  # seconds between two looks at what the kernel has, while nothing changes
 REST = 20.0  # a look is followed by a rest so many times as long, or one with 5,000 VIPs would do nothing else
+AT_ONCE = 64  # addresses that are put on the link before they are announced together
 CHECK = 2.0  # seconds between two looks whether the gate still stands
 
 
@@ -137,8 +139,8 @@ class Claims:
         if not before <= now:
             self._announcer.want(before & now)
         self._in_kernel(lambda: self._gate.hold(now))
-        self._announcer.want(now)
-        self._new |= now - before
+        self._new = (self._new | (now - before)) & now
+        self._announcer.want(now - self._new)
         for address in self._leaving.keys() & now:
             del self._leaving[address]
         self._changed.set()
@@ -158,7 +160,7 @@ class Claims:
         if moved and link.mac is not None:
             self._announcer.mac = link.mac
         if back or moved:
-            self._announcer.again(self.claimed)
+            self._announcer.again(self.claimed - self._new)
         self._index.touched.update(self._index.in_groups(self.groups))
         self._changed.set()
 
@@ -194,10 +196,8 @@ class Claims:
         """Have each claimed VIP on the link, and none longer than LINGER after it was given. Raises Unreachable."""
         while True:
             self._changed.clear()
-            new, self._new = self._new & self.claimed, set()
-            if new:
-                # At once, and without asking what is there: whoever waits for an address waits for this.
-                await self._addresses.do([Add(Placed(vip, self.link.name)) for vip in sorted(new, key=order)])
+            while self._new:
+                await self._place(sorted(self._new, key=order)[:AT_ONCE])
             self._look_owed = True
             if not self._changed.is_set() and self._clock.now() >= self._no_look_before:
                 began = self._clock.now()
@@ -205,6 +205,19 @@ class Claims:
                 ended = self._clock.now()
                 self._look_owed, self._no_look_before = False, ended + min(RECONCILE, REST * (ended - began))
             await self._pause()
+
+    async def _place(self, vips: Sequence[Address]) -> None:
+        """Put new VIPs on the link, without asking what is there, and announce them. Raises Unreachable.
+
+        Announced before, they draw traffic while the kernel is putting the IPv6 address on: it then asks for the client
+        from an address whose replies it does not take yet, and asks again a second later (seen with Linux 6.18).
+        Announced they are whatever becomes of it: iptables and nftables kube-proxy need no address.
+        """
+        try:
+            await self._addresses.do([Add(Placed(vip, self.link.name)) for vip in vips])
+        finally:
+            self._new.difference_update(vips)
+            self._announcer.want(self.claimed - self._new)
 
     async def _pause(self) -> None:
         """Until something changes, an address may go, or it is time to look again."""
@@ -231,6 +244,7 @@ class Claims:
         self._in_kernel(self._gate.permit_revoke)
         self._in_kernel(lambda: self._gate.hold(frozenset()))
         self.claimed, self._claimed, self.groups, self._fed_until = frozenset(), {}, frozenset(), 0.0
+        self._new.clear()
 
     async def clear(self) -> None:
         """Take all our addresses and then the gate away: nothing of ours is left on this node."""
