@@ -35,7 +35,7 @@ FRESH_LISTS = 3  # how often a list whose continuation expired is begun anew bef
 READ_TRIES = 3
 LONGEST_PATIENCE = 5.0  # seconds that a read waits when the server asks for it
 WATCH_SECONDS = 240, 300  # the server ends a watch after a time between these, so that not all come back at once
-IDLE = 90.0  # seconds without a line before a watch counts as dead; bookmarks come about once a minute
+IDLE = 150.0  # seconds without a line before a watch counts as dead; bookmarks come about once a minute, mostly
 BUSY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 
 T = TypeVar("T", bound=Stored)
@@ -175,7 +175,7 @@ class Kube:
     ) -> AsyncGenerator[Change[T], None]:
         """Changes after *resource_version*, until the server ends the watch, which it does every few minutes.
 
-        Raises Expired, Unreachable (also after 90 s without a sign of life), Denied.
+        Raises Expired, Unreachable (also after 150 s without a sign of life), Denied.
         """
         query = (
             ("watch", "true"),
