@@ -72,20 +72,16 @@ class ServicePort(_Struct, frozen=True, kw_only=True):
     protocol: str = "TCP"
     name: str = ""
     node_port: int = 0
-    app_protocol: str | None = None
 
 
 class ServiceSpec(_Struct, frozen=True, kw_only=True):
     type: str = "ClusterIP"
     load_balancer_class: str | None = None
     load_balancer_ip: str = msgspec.field(default="", name="loadBalancerIP")
-    cluster_ip: str = msgspec.field(default="", name="clusterIP")
-    cluster_ips: tuple[str, ...] = msgspec.field(default=(), name="clusterIPs")
     ip_families: tuple[str, ...] = ()  # "IPv4", "IPv6", in order of preference
     ip_family_policy: str = ""  # SingleStack, PreferDualStack, RequireDualStack
     external_traffic_policy: str = ""
     health_check_node_port: int = 0
-    allocate_load_balancer_node_ports: bool | None = None
     ports: tuple[ServicePort, ...] = ()
     selector: dict[str, str] = {}
 
@@ -129,7 +125,6 @@ class Taint(_Struct, frozen=True, kw_only=True):
 
 
 class NodeSpec(_Struct, frozen=True, kw_only=True):
-    unschedulable: bool = False
     taints: tuple[Taint, ...] = ()
     pod_cidrs: tuple[str, ...] = msgspec.field(default=(), name="podCIDRs")
 
