@@ -26,7 +26,7 @@ BANNER = """
 {nodes} nodes, a control plane, a client and a gateway. kubectl works; everything vanishes when this shell ends.
 
   kubectl create service loadbalancer web --tcp=80:8080       a Service over the pods web-1, web-2, …
-  kubectl get svc,rvip,rseg
+  kubectl get svc,rvip,rseg · roost status
   n1 ip address · client curl http://10.60.0.200              run something on a node, or at the client
   power_off n1 · power_on n1 · link_down n1 · link_up n1 · api_cut n1 · api_heal n1      break and mend
   sigkill n1 · sigstop n1 · sigcont n1 · sigterm n1 · start_agent n1                     the agent on n1

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -188,8 +189,9 @@ class Rack:
         return run([str(self.binaries / "kubectl"), *arguments], text=text, env=self.environment())
 
     def environment(self) -> dict[str, str]:
-        """PATH with the lab's programs first, and KUBECONFIG."""
-        path = os.pathsep.join([str(self.binaries), os.environ.get("PATH", "")])
+        """PATH with the lab's programs first, then Roost's, and KUBECONFIG."""
+        ours = str(Path(sys.executable).parent)  # `roost`, as setup installed it
+        path = os.pathsep.join([str(self.binaries), ours, os.environ.get("PATH", "")])
         return os.environ | {"PATH": path, "KUBECONFIG": str(self.kubeconfig), "HOME": str(self.work)}
 
     def apply(self, what: str | Mapping[str, object] | Sequence[Mapping[str, object]]) -> str:
