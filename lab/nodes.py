@@ -144,8 +144,11 @@ class Node:
         return self.start("kube-proxy", str(binaries / "kube-proxy"), f"--config={file}")
 
     def cut_power(self) -> None:
-        """Dead at once: both links at the switch, then every process. What its kernel still holds reaches nobody."""
-        ip((f"link set {self.leg(segment).port} down" for segment in ("data", "mgmt")), "switch")
+        """Dead at once: both links at the switch, then every process. What its kernel still holds reaches nobody.
+
+        The way to the API server goes first: an agent that sees its data link go could hand over in the moment between.
+        """
+        ip((f"link set {self.leg(segment).port} down" for segment in ("mgmt", "data")), "switch")
         self.kill_all()
 
     def kill_all(self) -> None:
