@@ -1,12 +1,12 @@
 """The table as a value: seats and groups, who may inherit, and the rows that a change leaves behind."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from hashlib import sha256
-from math import ceil
 
-CROWDED = 1.25  # a seat with more than this times the mean number of groups is passed over
+from roost import rendezvous
+
 GONE_ROWS_KEPT = 16  # rows of gone seats are history; a table holds 512 seats
 
 
@@ -145,26 +145,12 @@ def heirs(
 ) -> dict[str, int]:
     """Whose tenure inherits each of *groups*; a group without an eligible node is left out.
 
-    Rendezvous order (highest hash of group and node), so that the choice is spread and stays when others come or go;
-    seats that hold more than 1.25 times the mean are passed over. Each choice counts for the next.
+    Rendezvous order; seats that hold more than 1.25 times the mean are passed over. Each choice counts for the next.
     """
-    fit = [seat for seat in table.live() if seat.eligible and seat.node not in barred]
-    load = {seat.tenure: 0 for seat in fit}
-    for group in table.groups:
-        if group.tenure in load:
-            load[group.tenure] += 1
-    chosen: dict[str, int] = {}
-    wanted = sorted(groups)
-    most = ceil(CROWDED * (sum(load.values()) + len(wanted)) / max(1, len(fit)))
-    for name in wanted:
-        able = [seat for seat in fit if seat.node in candidates.get(name, frozenset())]
-        if not able:
-            continue
-        roomy = [seat for seat in able if load[seat.tenure] < most] or able
-        best = max(roomy, key=lambda seat: sha256(f"{name}/{seat.node}".encode()).digest())
-        chosen[name] = best.tenure
-        load[best.tenure] += 1
-    return chosen
+    fit = {seat.node: seat.tenure for seat in table.live() if seat.eligible and seat.node not in barred}
+    held = Counter(group.tenure for group in table.groups)
+    load = {node: held[tenure] for node, tenure in fit.items()}
+    return {group: fit[node] for group, node in rendezvous.shared(groups, load, candidates).items()}
 
 
 def handed(table: Table, to: Mapping[str, int]) -> Table:
