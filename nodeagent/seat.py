@@ -128,7 +128,7 @@ class Seat:
             node = gone.get(group.tenure, "")
             seat = table.seat(node)
             if seat is not None and not seat.live and node in self._alive and any(self._claims.vips_of(group.name)):
-                metrics.FAILOVER_SECONDS.observe(now - self._alive[node])
+                metrics.FAILOVER_SECONDS.labels(Reason.TAKEN.value).observe(now - self._alive[node])
 
     def _say(self, said: ev.Say) -> None:
         if said.cause in {Reason.TAKEN, Reason.GIVEN, Reason.VACANT, Reason.STOPPING}:

@@ -80,14 +80,32 @@ VIP_ANNOUNCED = Gauge(
 VIPS = Gauge("roost_vips", "VIPs of this node by state (desired, announced).", ["state"], registry=REGISTRY)
 HOLDER_CHANGES = Counter(
     "roost_holder_changes_total",
-    "Groups that changed hands by this node's doing, by cause.",
+    "Groups that changed hands by this node's doing, by cause (a reason word: Taken, Given, Vacant, Stopping, ...).",
     ["cause"],
     registry=REGISTRY,
 )
 FAILOVER_SECONDS = Histogram(
     "roost_failover_seconds",
-    "From the last sign of life of a group's old holder to this node's first announcement.",
+    "From the last sign of life of a group's old holder to this node's first announcement, by cause (a reason word).",
+    ["cause"],
     buckets=(0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 2, 4, 6, 8, 10, 15, 30),
+    registry=REGISTRY,
+)
+DUPLICATE_OWNER = Counter(
+    "roost_duplicate_owner_total",
+    "Claims of a foreign station that were heard for a VIP while this node holds it.",
+    registry=REGISTRY,
+)
+PERMIT_REMAINING = Gauge(
+    "roost_permit_remaining_seconds",
+    "How much longer the kernel lets this node's claims out on a segment if nothing feeds the permit; 0: not now.",
+    ["segment"],
+    registry=REGISTRY,
+)
+WITNESSES = Gauge(
+    "roost_witnesses",
+    "Nodes that witness this node's seat on a segment; 0: none, it is in leased mode.",
+    ["segment"],
     registry=REGISTRY,
 )
 SEAT_LEASE_AGE = Gauge(

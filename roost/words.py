@@ -11,6 +11,7 @@ GROUP = "roost.dev"
 NAMESPACE = "roost-system"
 NODE_LEASE_NAMESPACE = "roost-node-lease"
 CONTROLLER_LEASE = "roost-cloud-controller"
+SEGMENT_KEY = "roost-segment-key"  # Secret in roost-system: its data key `key` signs hellos
 CONTROLLER = "roost.dev/cloudprovider"  # reportingController of Events
 AGENT = "roost.dev/nodeagent"
 
@@ -32,6 +33,8 @@ RETRY = "roost.dev/retry"  # any new value makes the controller try once more
 # Conditions of a Service.
 ALLOCATED = "roost.dev/Allocated"
 ANNOUNCED = "roost.dev/Announced"
+REACHABLE = "roost.dev/Reachable"
+CONFLICT = "roost.dev/AddressConflict"
 
 # Annotations on a node's Lease.
 TENURE = "roost.dev/tenure"
@@ -71,6 +74,10 @@ class Reason(StrEnum):
     NO_ENDPOINTS = "NoEndpoints"
     NO_HOLDER = "NoHolder"
     ADDRESS_CONFLICT = "AddressConflict"
+    CONFLICT_ENDED = "AddressConflictEnded"
+    PROBE_ANSWERED = "ProbeAnswered"
+    NOT_REACHABLE = "NotReachable"
+    NOT_PROBED = "NotProbed"
     # pools
     PARSED = "Parsed"
     INVALID_RANGE = "InvalidRange"
