@@ -1,10 +1,14 @@
 """What a seat learns and what it must do: the inputs and outputs of the step in ``plan``."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from nodeagent.model import News, Orders, Profile
 from nodeagent.segment.table import Candidates, Table
 from roost.words import Reason
+
+DEFAULT = Profile()
 
 
 class Answer(StrEnum):
@@ -82,12 +86,43 @@ class Wish:
     """What the cluster wants of this segment, and how fit this node is.
 
     *candidates* names, for each group, the nodes that may hold it (selectors, labels, endpoints), seated or not.
+    *profile* and *hold* are the Segment's (``profile``, ``whenCutOff: Hold``); *racks* says where nodes stand, as far
+    as labels tell.
     """
 
     eligible: bool
     mac: str
     addresses: tuple[str, ...]
     candidates: Candidates
+    profile: Profile = DEFAULT
+    hold: bool = True
+    racks: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Anchored:
+    """Whether an anchor answers on the segment; True also where there is none to ask. *asked_at*: since when."""
+
+    answers: bool
+    asked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """Nobody's answer, or a seat's (its node), to the question who has the VIPs of *group*, asked at *asked_at*."""
+
+    group: str
+    epoch: int
+    asked_at: float
+    answered_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """The outcome of a look round while this node is cut off: an anchor answers, and no other claims what we hold."""
+
+    undisturbed: bool
+    asked_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +132,29 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Give everything away and leave the table."""
+    """The program ends. *rest*: it is to come back within ``Settings.rest`` seconds, and nothing moves meanwhile;
+
+    else everything is given away.
+    """
+
+    rest: bool = False
 
 
-Input = TableSeen | LeaseSeen | LeasesListed | LeasePut | MarkPut | TablePut | Wish | Tick | Stop
+Input = (
+    TableSeen
+    | LeaseSeen
+    | LeasesListed
+    | LeasePut
+    | MarkPut
+    | TablePut
+    | Wish
+    | Anchored
+    | Probed
+    | Alone
+    | Tick
+    | Stop
+    | News
+)
 
 
 # -- what comes out --------------------------------------------------------------------------------------------------
@@ -123,6 +177,36 @@ class Feed:
     """Let the kernel's permit stand until *deadline*."""
 
     deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Orders for the pulse; the newest are the only ones that count."""
+
+    orders: Orders
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask on the segment who has the VIPs of *group*: :class:`Probed`."""
+
+    group: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskAnchor:
+    """Ask whether an anchor answers: :class:`Anchored`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookRound:
+    """Ask an anchor, and who else has VIPs that this node holds: :class:`Alone`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceAgain:
+    """A tenure that is over was still heard: its node may have claimed until now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,4 +257,20 @@ class Say:
     groups: frozenset[str] = frozenset()
 
 
-Output = Hold | Revoke | Feed | PutLease | AskLease | MarkLease | PutTable | AskTable | Left | Say
+Output = (
+    Hold
+    | Revoke
+    | Feed
+    | Order
+    | Probe
+    | AskAnchor
+    | LookRound
+    | AnnounceAgain
+    | PutLease
+    | AskLease
+    | MarkLease
+    | PutTable
+    | AskTable
+    | Left
+    | Say
+)
