@@ -67,8 +67,12 @@ def directory() -> Path:
         digest.update(repr(part).encode())
     for file in sorted(GO.glob("*/go.*")):
         digest.update(str(file.relative_to(GO)).encode() + b"\0" + file.read_bytes())
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "roost-lab" / digest.hexdigest()[:16] / "bin"
+    return cache() / digest.hexdigest()[:16] / "bin"
+
+
+def cache() -> Path:
+    """Where all that is built for the lab is kept, for all checkouts."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "roost-lab"
 
 
 def missing() -> list[Part]:
@@ -82,7 +86,7 @@ def ensure() -> Path:
         return directory()
     go = find_go()
     directory().mkdir(parents=True, exist_ok=True)
-    with _only_one(directory().parent):
+    with only_one(directory().parent):
         todo = missing()
         for number, part in enumerate(todo, 1):
             _build(go, part, f"({number} of {len(todo)})")
@@ -140,7 +144,7 @@ def _build(go: str, part: Part, which: str) -> None:
 
 
 @contextmanager
-def _only_one(place: Path) -> Iterator[None]:
+def only_one(place: Path) -> Iterator[None]:
     """Let one build at a time into *place*; the second waits, and then finds everything done."""
     with (place / "lock").open("w") as lock:
         try:

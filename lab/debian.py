@@ -33,6 +33,13 @@ PACKAGES = (
     Package("iptables", "iptables", "kube-proxy's iptables mode"),
     Package("openssl", "openssl", "keys and certificates of the lab's users"),
     Package("keepalived", "keepalived", "the peer that the benchmarks run beside Roost"),
+    Package("gcc", "gcc", "the kernel box, as the others below"),
+    Package("libc6-dev", "gencat", "C's headers"),
+    Package("make", "make", "the kernel's makefiles"),
+    Package("flex", "flex", "the kernel's configuration"),
+    Package("bison", "bison", "the kernel's configuration"),
+    Package("bc", "bc", "the kernel's headers"),
+    Package("xz-utils", "xz", "the kernel's source"),
 )
 
 
