@@ -17,12 +17,12 @@ from cloudprovider.services.plan import (
 )
 from cloudprovider.services.status import precise
 from roost.kube.client import Kube, Outcome
+from roost.kube.resource import Resource
 from roost.kube.wire import (
     SERVICES,
     VIRTUALIPS,
     Condition,
     Meta,
-    Resource,
     Service,
     VirtualIP,
     VirtualIPSpec,

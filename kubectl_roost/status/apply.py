@@ -4,7 +4,8 @@ from typing import TypeVar
 
 from kubectl_roost.status.plan import Snapshot
 from roost.kube.client import Denied, Kube
-from roost.kube.wire import ADDRESSPOOLS, NODEAGENTS, SEGMENTS, SERVICES, VIRTUALIPS, Resource, Stored
+from roost.kube.resource import Resource
+from roost.kube.wire import ADDRESSPOOLS, NODEAGENTS, SEGMENTS, SERVICES, VIRTUALIPS, Stored
 
 T = TypeVar("T", bound=Stored)
 

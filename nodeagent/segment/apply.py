@@ -1,6 +1,7 @@
 """The table and the node Leases on the API server: each write with its resourceVersion, and with its outcome."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 from nodeagent.segment.events import Answer, LeasePut, LeaseView, MarkPut, TablePut
 from nodeagent.segment.table import Ended, Group, Mode, Seat, SeatState, Table
@@ -159,7 +160,9 @@ def status(table: Table) -> wire.SegmentStatus:
     return wire.SegmentStatus(
         revision=table.revision,
         next_tenure=table.next_tenure,
-        summary=wire.Summary(live=f"{len(live)}/{len(table.seats)}", groups=f"{held}/{len(table.groups)}"),
+        summary=wire.Summary(
+            live=f"{len(live)}/{len(table.seats)}", groups=f"{held}/{len(table.groups)}", modes=_modes(live)
+        ),
         seats=tuple(
             wire.Seat(
                 node=seat.node,
@@ -185,3 +188,9 @@ def status(table: Table) -> wire.SegmentStatus:
             for group in table.groups
         ),
     )
+
+
+def _modes(live: Sequence[Seat]) -> str:
+    """``3 witnessed``, or ``2 witnessed, 1 resting``: how the live seats' permits are fed."""
+    count = Counter(seat.mode for seat in live)
+    return ", ".join(f"{count[mode]} {mode.value.lower()}" for mode in sorted(count))

@@ -1,20 +1,24 @@
 """The NodeAgent's status from the facts, and whether it is worth a write. No I/O."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from roost.kube.wire import (
     AgentLink,
+    AgentSegment,
     AgentVIPs,
     Applied,
     Condition,
     NodeAgentStatus,
+    VIPConflict,
     VIPException,
+    VIPUnreachable,
 )
 from roost.words import VERSION, Reason
 
-MOST = 64  # exceptions in the list (the CRD's limit); the rest is counted
+MOST = 64  # rows of each list (the CRD's limit); of exceptions the rest is counted
+NAMED = 4  # conflicts that the condition spells out
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,29 +33,53 @@ class Facts:
     links: tuple[AgentLink, ...]
     ready: Reason  # Running, or why not
     message: str
+    segments: tuple[AgentSegment, ...] = ()
+    conflicts: Mapping[str, str] = field(default_factory=dict)  # VIP -> MAC of a stranger that claims it too
+    probed: int = 0  # VIPs of others that this node asks for, being next in line
+    unreachable: Mapping[str, str] = field(default_factory=dict)  # those of them that do not answer -> what was tried
+
+
+def conflict(vip: str, mac: str) -> str:
+    """How a conflict is told, wherever it is told: exception, condition and log."""
+    return f"{vip} is also claimed by {mac}"
 
 
 def status(facts: Facts, before: NodeAgentStatus, now: str) -> NodeAgentStatus:
     """The new status; times of what did not change stay as they were. *now* is RFC 3339."""
-    since = {e.vip: (e.reason, e.since) for e in before.vips.exceptions} if before.vips is not None else {}
+    return NodeAgentStatus(
+        version=VERSION,
+        boot_id=facts.boot_id,
+        applied=Applied(resource_version=facts.applied) if facts.applied else None,
+        vips=_vips(facts, before.vips or AgentVIPs(), now),
+        segments=facts.segments,
+        links=facts.links,
+        conditions=(_ready(facts, before.conditions, now), _conflicting(facts, before.conditions, now)),
+    )
+
+
+def _vips(facts: Facts, before: AgentVIPs, now: str) -> AgentVIPs:
+    since = {e.vip: (e.reason, e.since) for e in before.exceptions}
+    fought = {c.vip: (c.mac, c.since) for c in before.conflicts}
+    silent = {u.vip: ("", u.since) for u in before.unreachable}
     rows = [
         VIPException(vip=vip, reason=reason, message=message, since=_since(since.get(vip), reason, now))
         for vip, (reason, message) in sorted(facts.exceptions.items())
     ]
-    vips = AgentVIPs(
+    return AgentVIPs(
         summary=f"{facts.announced}/{facts.desired}",
         desired=facts.desired,
         announced=facts.announced,
         exceptions=tuple(rows[:MOST]),
         more_exceptions=max(0, len(rows) - MOST),
-    )
-    return NodeAgentStatus(
-        version=VERSION,
-        boot_id=facts.boot_id,
-        applied=Applied(resource_version=facts.applied) if facts.applied else None,
-        vips=vips,
-        links=facts.links,
-        conditions=(_ready(facts, before.conditions, now),),
+        conflicts=tuple(
+            VIPConflict(vip=vip, mac=mac, since=_since(fought.get(vip), mac, now))
+            for vip, mac in sorted(facts.conflicts.items())[:MOST]
+        ),
+        probed=facts.probed,
+        unreachable=tuple(
+            VIPUnreachable(vip=vip, message=message, since=_since(silent.get(vip), "", now))
+            for vip, message in sorted(facts.unreachable.items())[:MOST]
+        ),
     )
 
 
@@ -68,18 +96,36 @@ def patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
     return changes
 
 
-def _since(known: tuple[str, str | None] | None, reason: str, now: str) -> str:
-    return known[1] if known is not None and known[0] == reason and known[1] else now
+def _since(known: tuple[str, str | None] | None, what: str, now: str) -> str:
+    return known[1] if known is not None and known[0] == what and known[1] else now
 
 
 def _ready(facts: Facts, before: Sequence[Condition], now: str) -> Condition:
     value = "True" if facts.ready is Reason.RUNNING else "False"
-    old = next((c for c in before if c.type == "Ready"), None)
+    return _condition("Ready", value, facts.ready, facts.message, before, now)
+
+
+def _conflicting(facts: Facts, before: Sequence[Condition], now: str) -> Condition:
+    """Abnormal if true: somebody who is no seat of ours claims a VIP that this node holds, or should."""
+    told = {vip: message for vip, (why, message) in facts.exceptions.items() if why is Reason.ADDRESS_CONFLICT}
+    told |= {vip: conflict(vip, mac) for vip, mac in facts.conflicts.items()}
+    if not told:
+        return _condition("AddressConflict", "False", Reason.AS_EXPECTED, "", before, now)
+    sentences = [told[vip] for vip in sorted(told)]
+    more = f"; and {len(told) - NAMED} more" if len(told) > NAMED else ""
+    message = "; ".join(sentences[:NAMED]) + more
+    return _condition("AddressConflict", "True", Reason.ADDRESS_CONFLICT, message, before, now)
+
+
+def _condition(
+    type_: str, value: str, reason: Reason, message: str, before: Sequence[Condition], now: str
+) -> Condition:
+    old = next((c for c in before if c.type == type_), None)
     changed = old is None or old.status != value
     return Condition(
-        type="Ready",
+        type=type_,
         status=value,
-        reason=facts.ready,
-        message=facts.message,
+        reason=reason,
+        message=message,
         last_transition_time=now if changed or old is None else old.last_transition_time,
     )

@@ -9,8 +9,9 @@ from typing import Any, Generic, NoReturn, TypeVar
 import msgspec
 
 from roost import metrics
+from roost.kube.resource import Resource
 from roost.kube.transport import Response
-from roost.kube.wire import Resource, Stored
+from roost.kube.wire import Stored
 from roost.process import Unreachable
 
 log = logging.getLogger(__name__)

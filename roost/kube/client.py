@@ -12,8 +12,9 @@ import msgspec
 
 from roost import metrics
 from roost.kube.answers import Change, Denied, Expired, absent, change, decoded, page, refusal, remedy, status, what
+from roost.kube.resource import Resource
 from roost.kube.transport import Broken, Disconnected, Request, Response, Transport, Turned
-from roost.kube.wire import Resource, Stored
+from roost.kube.wire import Stored
 from roost.process import Unreachable
 
 __all__ = [

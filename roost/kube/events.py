@@ -10,7 +10,8 @@ from typing import Literal, NoReturn
 from roost import metrics
 from roost.kube.client import Conflict, Kube, Ok, Unknown
 from roost.kube.election import utc_now
-from roost.kube.wire import EVENTS, Event, Meta, ObjectReference
+from roost.kube.resource import Resource
+from roost.kube.wire import Meta, ObjectReference, Struct
 from roost.process import Clock
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,29 @@ RETRY = 2.0  # seconds
 SERIES_AGE = 3_000.0  # seconds; the server forgets an Event an hour after its last change
 LONGEST_NOTE = 1_024  # bytes (the API's limit)
 LONGEST_NAME = 253
+
+
+class EventSeries(Struct, frozen=True, kw_only=True):
+    count: int
+    last_observed_time: str
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """events.k8s.io/v1 Event."""
+
+    metadata: Meta
+    event_time: str
+    reporting_controller: str
+    reporting_instance: str
+    action: str
+    reason: str
+    regarding: ObjectReference
+    type: str
+    note: str = ""
+    series: EventSeries | None = None
+
+
+EVENTS = Resource("events.k8s.io", "v1", "events", "Event", Event)
 
 
 @dataclass(frozen=True, slots=True)

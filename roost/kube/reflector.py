@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Generic, NoReturn, TypeVar
 
 from roost.kube.client import Change, Denied, Expired, Kube, Listing
-from roost.kube.wire import Resource, Stored
+from roost.kube.resource import Resource
+from roost.kube.wire import Stored
 from roost.process import Backoff, Clock, Unreachable
 
 log = logging.getLogger(__name__)

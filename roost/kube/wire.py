@@ -7,17 +7,18 @@ Shapes: the Kubernetes API reference, and ``helm/roost/templates`` for the kinds
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Protocol
 
 import msgspec
 
+from roost.kube.resource import Resource
 
-class _Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """Camel case on the wire; a field that has its default is left out."""
 
 
-class OwnerReference(_Struct, frozen=True, kw_only=True):
+class OwnerReference(Struct, frozen=True, kw_only=True):
     api_version: str
     kind: str
     name: str
@@ -26,7 +27,7 @@ class OwnerReference(_Struct, frozen=True, kw_only=True):
     block_owner_deletion: bool | None = None
 
 
-class Meta(_Struct, frozen=True, kw_only=True):
+class Meta(Struct, frozen=True, kw_only=True):
     """ObjectMeta. managedFields is left out on purpose: the server keeps it, and it doubles every object."""
 
     name: str = ""
@@ -42,20 +43,20 @@ class Meta(_Struct, frozen=True, kw_only=True):
     owner_references: tuple[OwnerReference, ...] = ()
 
 
-class Requirement(_Struct, frozen=True, kw_only=True):
+class Requirement(Struct, frozen=True, kw_only=True):
     key: str
     operator: str
     values: tuple[str, ...] = ()
 
 
-class Selector(_Struct, frozen=True, kw_only=True):
+class Selector(Struct, frozen=True, kw_only=True):
     """LabelSelector; empty selects everything."""
 
     match_labels: dict[str, str] = {}
     match_expressions: tuple[Requirement, ...] = ()
 
 
-class Condition(_Struct, frozen=True, kw_only=True):
+class Condition(Struct, frozen=True, kw_only=True):
     type: str
     status: str  # "True", "False", "Unknown"
     reason: str
@@ -67,14 +68,14 @@ class Condition(_Struct, frozen=True, kw_only=True):
 # -- Kubernetes' own kinds ------------------------------------------------------------------------------------------
 
 
-class ServicePort(_Struct, frozen=True, kw_only=True):
+class ServicePort(Struct, frozen=True, kw_only=True):
     port: int
     protocol: str = "TCP"
     name: str = ""
     node_port: int = 0
 
 
-class ServiceSpec(_Struct, frozen=True, kw_only=True):
+class ServiceSpec(Struct, frozen=True, kw_only=True):
     type: str = "ClusterIP"
     load_balancer_class: str | None = None
     load_balancer_ip: str = msgspec.field(default="", name="loadBalancerIP")
@@ -86,92 +87,105 @@ class ServiceSpec(_Struct, frozen=True, kw_only=True):
     selector: dict[str, str] = {}
 
 
-class IngressPort(_Struct, frozen=True, kw_only=True):
+class IngressPort(Struct, frozen=True, kw_only=True):
     port: int
     protocol: str
     error: str | None = None
 
 
-class Ingress(_Struct, frozen=True, kw_only=True):
+class Ingress(Struct, frozen=True, kw_only=True):
     ip: str = ""
     hostname: str = ""
     ip_mode: str | None = None
     ports: tuple[IngressPort, ...] = ()
 
 
-class LoadBalancer(_Struct, frozen=True, kw_only=True):
+class LoadBalancer(Struct, frozen=True, kw_only=True):
     ingress: tuple[Ingress, ...] = ()
 
 
-class ServiceStatus(_Struct, frozen=True, kw_only=True):
+class ServiceStatus(Struct, frozen=True, kw_only=True):
     load_balancer: LoadBalancer = LoadBalancer()
     conditions: tuple[Condition, ...] = ()
 
 
-class Service(_Struct, frozen=True, kw_only=True):
+class Service(Struct, frozen=True, kw_only=True):
     metadata: Meta
     spec: ServiceSpec = ServiceSpec()
     status: ServiceStatus = ServiceStatus()
 
 
-class Namespace(_Struct, frozen=True, kw_only=True):
+class Namespace(Struct, frozen=True, kw_only=True):
     metadata: Meta
 
 
-class Taint(_Struct, frozen=True, kw_only=True):
+class Secret(Struct, frozen=True, kw_only=True):
+    metadata: Meta
+    data: dict[str, str] = {}  # base64 (RFC 4648), as the API has it
+
+
+class Taint(Struct, frozen=True, kw_only=True):
     key: str
     effect: str = ""
     value: str = ""
 
 
-class NodeSpec(_Struct, frozen=True, kw_only=True):
+class NodeSpec(Struct, frozen=True, kw_only=True):
     taints: tuple[Taint, ...] = ()
     pod_cidrs: tuple[str, ...] = msgspec.field(default=(), name="podCIDRs")
+    unschedulable: bool = False  # cordoned
 
 
-class NodeAddress(_Struct, frozen=True, kw_only=True):
+class NodeAddress(Struct, frozen=True, kw_only=True):
     type: str
     address: str
 
 
-class NodeStatus(_Struct, frozen=True, kw_only=True):
+class NodeCondition(Struct, frozen=True, kw_only=True):
+    type: str
+    status: str = "Unknown"
+    message: str = ""
+
+
+class NodeStatus(Struct, frozen=True, kw_only=True):
     addresses: tuple[NodeAddress, ...] = ()
+    conditions: tuple[NodeCondition, ...] = ()
 
 
-class Node(_Struct, frozen=True, kw_only=True):
+class Node(Struct, frozen=True, kw_only=True):
     metadata: Meta
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
 
 
-class EndpointConditions(_Struct, frozen=True, kw_only=True):
+class EndpointConditions(Struct, frozen=True, kw_only=True):
     ready: bool | None = None  # unset means ready (discovery.k8s.io/v1)
     serving: bool | None = None
     terminating: bool | None = None
 
 
-class Endpoint(_Struct, frozen=True, kw_only=True):
+class Endpoint(Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
     conditions: EndpointConditions = EndpointConditions()
     node_name: str | None = None
 
 
-class EndpointSlice(_Struct, frozen=True, kw_only=True):
+class EndpointSlice(Struct, frozen=True, kw_only=True):
     metadata: Meta
     address_type: str = "IPv4"
     endpoints: tuple[Endpoint, ...] | None = ()
 
 
-class ServiceCIDRSpec(_Struct, frozen=True, kw_only=True):
+class ServiceCIDRSpec(Struct, frozen=True, kw_only=True):
     cidrs: tuple[str, ...] = ()
 
 
-class ServiceCIDR(_Struct, frozen=True, kw_only=True):
+class ServiceCIDR(Struct, frozen=True, kw_only=True):
     metadata: Meta
     spec: ServiceCIDRSpec = ServiceCIDRSpec()
 
 
-class LeaseSpec(_Struct, frozen=True, kw_only=True):
+class LeaseSpec(Struct, frozen=True, kw_only=True):
     holder_identity: str | None = None
     lease_duration_seconds: int | None = None
     acquire_time: str | None = None  # MicroTime: RFC 3339 with six digits
@@ -181,14 +195,14 @@ class LeaseSpec(_Struct, frozen=True, kw_only=True):
     preferred_holder: str | None = None
 
 
-class Lease(_Struct, frozen=True, kw_only=True):
+class Lease(Struct, frozen=True, kw_only=True):
     """coordination.k8s.io/v1 Lease, complete: the mark on another's Lease must leave all else as it is."""
 
     metadata: Meta
     spec: LeaseSpec = LeaseSpec()
 
 
-class ObjectReference(_Struct, frozen=True, kw_only=True):
+class ObjectReference(Struct, frozen=True, kw_only=True):
     kind: str
     name: str
     api_version: str = ""
@@ -197,34 +211,14 @@ class ObjectReference(_Struct, frozen=True, kw_only=True):
     resource_version: str = ""
 
 
-class EventSeries(_Struct, frozen=True, kw_only=True):
-    count: int
-    last_observed_time: str
-
-
-class Event(_Struct, frozen=True, kw_only=True):
-    """events.k8s.io/v1 Event."""
-
-    metadata: Meta
-    event_time: str
-    reporting_controller: str
-    reporting_instance: str
-    action: str
-    reason: str
-    regarding: ObjectReference
-    type: str
-    note: str = ""
-    series: EventSeries | None = None
-
-
 # -- roost.dev/v1alpha1 ----------------------------------------------------------------------------------------------
 
 
-class PoolSource(_Struct, frozen=True, kw_only=True):
+class PoolSource(Struct, frozen=True, kw_only=True):
     type: str = "Static"
 
 
-class Allocation(_Struct, frozen=True, kw_only=True):
+class Allocation(Struct, frozen=True, kw_only=True):
     auto: bool = True
     priority: int = 100  # higher first
     order: str = "Ascending"
@@ -235,14 +229,14 @@ class Allocation(_Struct, frozen=True, kw_only=True):
     retain_seconds: int = 0
 
 
-class PoolAnnounce(_Struct, frozen=True, kw_only=True):
+class PoolAnnounce(Struct, frozen=True, kw_only=True):
     protocols: tuple[str, ...] = ("Layer2",)
     interfaces: tuple[str, ...] = ()
     node_selector: Selector | None = None
     include_excluded_nodes: bool = False
 
 
-class AddressPoolSpec(_Struct, frozen=True, kw_only=True):
+class AddressPoolSpec(Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
     source: PoolSource = PoolSource()
     allocation: Allocation = Allocation()
@@ -251,13 +245,13 @@ class AddressPoolSpec(_Struct, frozen=True, kw_only=True):
     announce: PoolAnnounce = PoolAnnounce()
 
 
-class Capacity(_Struct, frozen=True, kw_only=True):
+class Capacity(Struct, frozen=True, kw_only=True):
     family: str
     total: str = ""
     used: int = 0
 
 
-class AddressPoolStatus(_Struct, frozen=True, kw_only=True):
+class AddressPoolStatus(Struct, frozen=True, kw_only=True):
     observed_generation: int = 0
     ranges: str = ""
     used: str = ""
@@ -266,18 +260,18 @@ class AddressPoolStatus(_Struct, frozen=True, kw_only=True):
     conditions: tuple[Condition, ...] = ()
 
 
-class AddressPool(_Struct, frozen=True, kw_only=True):
+class AddressPool(Struct, frozen=True, kw_only=True):
     metadata: Meta
     spec: AddressPoolSpec = AddressPoolSpec()
     status: AddressPoolStatus = AddressPoolStatus()
 
 
-class ClaimPort(_Struct, frozen=True, kw_only=True):
+class ClaimPort(Struct, frozen=True, kw_only=True):
     protocol: str
     port: int
 
 
-class Claim(_Struct, frozen=True, kw_only=True):
+class Claim(Struct, frozen=True, kw_only=True):
     """A Service's claim to a VirtualIP; without uid it is a reservation."""
 
     namespace: str
@@ -286,7 +280,7 @@ class Claim(_Struct, frozen=True, kw_only=True):
     ports: tuple[ClaimPort, ...] = ()
 
 
-class VirtualIPAnnounce(_Struct, frozen=True, kw_only=True):
+class VirtualIPAnnounce(Struct, frozen=True, kw_only=True):
     """The resolved intent: all that an agent needs to know of pool, Service and annotations."""
 
     protocols: tuple[str, ...] = ("Layer2",)
@@ -298,7 +292,7 @@ class VirtualIPAnnounce(_Struct, frozen=True, kw_only=True):
     node_selector: Selector | None = None
 
 
-class VirtualIPSpec(_Struct, frozen=True, kw_only=True):
+class VirtualIPSpec(Struct, frozen=True, kw_only=True):
     address: str
     purpose: str = "Service"
     pool_name: str = ""
@@ -309,12 +303,12 @@ class VirtualIPSpec(_Struct, frozen=True, kw_only=True):
     announce: VirtualIPAnnounce = VirtualIPAnnounce()
 
 
-class Announcers(_Struct, frozen=True, kw_only=True):
+class Announcers(Struct, frozen=True, kw_only=True):
     desired: int = 0
     ready: int = 0
 
 
-class VirtualIPStatus(_Struct, frozen=True, kw_only=True):
+class VirtualIPStatus(Struct, frozen=True, kw_only=True):
     observed_generation: int = 0
     holder: str = ""
     epoch: int = 0
@@ -326,13 +320,13 @@ class VirtualIPStatus(_Struct, frozen=True, kw_only=True):
     conditions: tuple[Condition, ...] = ()
 
 
-class VirtualIP(_Struct, frozen=True, kw_only=True):
+class VirtualIP(Struct, frozen=True, kw_only=True):
     metadata: Meta
     spec: VirtualIPSpec
     status: VirtualIPStatus = VirtualIPStatus()
 
 
-class SegmentSpec(_Struct, frozen=True, kw_only=True):
+class SegmentSpec(Struct, frozen=True, kw_only=True):
     interfaces: tuple[str, ...] = ()
     anchors: tuple[str, ...] = ()
     node_selector: Selector | None = None
@@ -340,7 +334,7 @@ class SegmentSpec(_Struct, frozen=True, kw_only=True):
     when_cut_off: str = "Hold"
 
 
-class Seat(_Struct, frozen=True, kw_only=True):
+class Seat(Struct, frozen=True, kw_only=True):
     node: str
     tenure: int
     version: int
@@ -354,26 +348,27 @@ class Seat(_Struct, frozen=True, kw_only=True):
     witnesses: tuple[str, ...] = ()
 
 
-class Ended(_Struct, frozen=True, kw_only=True):
+class Ended(Struct, frozen=True, kw_only=True):
     tenure: int
     node: str
     mode: str
     witnesses: tuple[str, ...] = ()
 
 
-class Group(_Struct, frozen=True, kw_only=True):
+class Group(Struct, frozen=True, kw_only=True):
     name: str
     tenure: int  # the holder's; 0: vacant
     epoch: int
     after: tuple[int, ...] = ()
 
 
-class Summary(_Struct, frozen=True, kw_only=True):
+class Summary(Struct, frozen=True, kw_only=True):
     live: str = ""
     groups: str = ""
+    modes: str = ""
 
 
-class SegmentStatus(_Struct, frozen=True, kw_only=True):
+class SegmentStatus(Struct, frozen=True, kw_only=True):
     """The table of a layer-2 segment."""
 
     revision: int
@@ -384,22 +379,22 @@ class SegmentStatus(_Struct, frozen=True, kw_only=True):
     groups: tuple[Group, ...] = ()
 
 
-class Segment(_Struct, frozen=True, kw_only=True):
+class Segment(Struct, frozen=True, kw_only=True):
     metadata: Meta
     spec: SegmentSpec = SegmentSpec()
     status: SegmentStatus | None = None
 
 
-class NodeAgentSpec(_Struct, frozen=True, kw_only=True):
+class NodeAgentSpec(Struct, frozen=True, kw_only=True):
     maintenance: str = "None"
     reason: str = ""
 
 
-class Applied(_Struct, frozen=True, kw_only=True):
+class Applied(Struct, frozen=True, kw_only=True):
     resource_version: str = ""
 
 
-class VIPException(_Struct, frozen=True, kw_only=True):
+class VIPException(Struct, frozen=True, kw_only=True):
     """What this node should announce and does not, and why."""
 
     vip: str
@@ -408,15 +403,45 @@ class VIPException(_Struct, frozen=True, kw_only=True):
     since: str | None = None
 
 
-class AgentVIPs(_Struct, frozen=True, kw_only=True):
+class VIPConflict(Struct, frozen=True, kw_only=True):
+    """A VIP that a station which is no seat of ours claims as well."""
+
+    vip: str
+    mac: str
+    since: str | None = None
+
+
+class VIPUnreachable(Struct, frozen=True, kw_only=True):
+    """A VIP that another node announces and that this one, next in line, asks for in vain."""
+
+    vip: str
+    message: str = ""
+    since: str | None = None
+
+
+class AgentVIPs(Struct, frozen=True, kw_only=True):
     summary: str = ""
     desired: int = 0
     announced: int = 0
     exceptions: tuple[VIPException, ...] = ()
     more_exceptions: int = 0
+    conflicts: tuple[VIPConflict, ...] = ()
+    probed: int = 0
+    unreachable: tuple[VIPUnreachable, ...] = ()
 
 
-class AgentLink(_Struct, frozen=True, kw_only=True):
+class AgentSegment(Struct, frozen=True, kw_only=True):
+    """This node's seat on one segment. *fence* says what the gate here cannot keep back; empty: nothing."""
+
+    name: str
+    interface: str = ""
+    mode: str = ""
+    tenure: int = 0
+    witnesses: tuple[str, ...] = ()
+    fence: str = ""
+
+
+class AgentLink(Struct, frozen=True, kw_only=True):
     name: str
     kind: str = ""
     mac: str = ""
@@ -425,18 +450,19 @@ class AgentLink(_Struct, frozen=True, kw_only=True):
     subnets: tuple[str, ...] = ()
 
 
-class NodeAgentStatus(_Struct, frozen=True, kw_only=True):
+class NodeAgentStatus(Struct, frozen=True, kw_only=True):
     observed_generation: int = 0
     version: str = ""
     boot_id: str = msgspec.field(default="", name="bootID")
     kube_proxy: str = ""
     applied: Applied | None = None
     vips: AgentVIPs | None = None
+    segments: tuple[AgentSegment, ...] = ()
     links: tuple[AgentLink, ...] = ()
     conditions: tuple[Condition, ...] = ()
 
 
-class NodeAgent(_Struct, frozen=True, kw_only=True):
+class NodeAgent(Struct, frozen=True, kw_only=True):
     metadata: Meta
     spec: NodeAgentSpec = NodeAgentSpec()
     status: NodeAgentStatus = NodeAgentStatus()
@@ -452,48 +478,13 @@ class Stored(Protocol):
     def metadata(self) -> Meta: ...
 
 
-T = TypeVar("T", bound=Stored)
-
-
-@dataclass(frozen=True, slots=True)
-class Resource(Generic[T]):
-    """One kind of object: its path in the API, and the Struct that its JSON becomes."""
-
-    group: str
-    version: str
-    plural: str
-    kind: str
-    type: type[T]
-    namespaced: bool = True
-
-    @property
-    def api_version(self) -> str:
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-    def path(self, *, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """URL path; without *namespace* a namespaced kind is meant in all namespaces."""
-        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        where = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
-        return (
-            root + where + f"/{self.plural}" + (f"/{name}" if name else "") + (f"/{subresource}" if subresource else "")
-        )
-
-    def encode(self, value: T) -> bytes:
-        """JSON with apiVersion and kind."""
-        return msgspec.json.encode(self.plain(value))
-
-    def plain(self, value: T) -> dict[str, Any]:
-        """The same as dicts and lists, for building a patch."""
-        return {"apiVersion": self.api_version, "kind": self.kind, **msgspec.to_builtins(value)}
-
-
 SERVICES = Resource("", "v1", "services", "Service", Service)
 NODES = Resource("", "v1", "nodes", "Node", Node, namespaced=False)
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", Namespace, namespaced=False)
 ENDPOINTSLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", EndpointSlice)
 SERVICECIDRS = Resource("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", ServiceCIDR, namespaced=False)
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", Lease)
-EVENTS = Resource("events.k8s.io", "v1", "events", "Event", Event)
+SECRETS = Resource("", "v1", "secrets", "Secret", Secret)
 ADDRESSPOOLS = Resource("roost.dev", "v1alpha1", "addresspools", "AddressPool", AddressPool, namespaced=False)
 VIRTUALIPS = Resource("roost.dev", "v1alpha1", "virtualips", "VirtualIP", VirtualIP, namespaced=False)
 SEGMENTS = Resource("roost.dev", "v1alpha1", "segments", "Segment", Segment, namespaced=False)

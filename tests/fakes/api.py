@@ -17,8 +17,9 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from roost.kube.client import Kube
+from roost.kube.resource import Resource
 from roost.kube.transport import Broken, Request, Response, Turned
-from roost.kube.wire import Resource, Stored
+from roost.kube.wire import Stored
 from tests.fakes.server import EVERYTHING, Event, Json, Server, Target, now, selected
 
 T = TypeVar("T", bound=Stored)

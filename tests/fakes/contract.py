@@ -8,13 +8,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from roost.kube.client import Change, Conflict, Form, Kube, Ok, Outcome
+from roost.kube.events import EVENTS, Event
 from roost.kube.reflector import Reflector
 from roost.kube.wire import (
-    EVENTS,
     LEASES,
     SERVICES,
     Condition,
-    Event,
     Ingress,
     Lease,
     LeaseSpec,

@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from roost.kube import wire
+from roost.kube import events, wire
+from roost.kube.resource import Resource
 from roost.kube.transport import Request, Response
-from roost.kube.wire import Resource
 from tests.fakes import patches
 
 Json = dict[str, Any]
 
-EVERYTHING: tuple[Resource[Any], ...] = tuple(value for value in vars(wire).values() if isinstance(value, Resource))
+KINDS = (*vars(wire).values(), events.EVENTS)
+EVERYTHING: tuple[Resource[Any], ...] = tuple(value for value in KINDS if isinstance(value, Resource))
 WITH_STATUS = {"services", "nodes", "addresspools", "virtualips", "segments", "nodeagents"}
 
 

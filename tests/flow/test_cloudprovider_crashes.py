@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from roost.kube.resource import Resource
 from roost.kube.wire import (
     NODEAGENTS,
     SEGMENTS,
@@ -16,7 +17,6 @@ from roost.kube.wire import (
     Meta,
     NodeAgent,
     NodeAgentStatus,
-    Resource,
     Seat,
     Segment,
     SegmentStatus,

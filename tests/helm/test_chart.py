@@ -16,6 +16,7 @@ import cloudprovider.settings
 import nodeagent.settings
 from roost import options, words
 from roost.kube import wire
+from roost.kube.resource import Resource
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "roost"
@@ -105,7 +106,7 @@ def unknown_fields(type_: msgspec.inspect.Type, schema: dict[str, Any], at: str)
 
 
 @pytest.mark.parametrize("resource", KINDS, ids=lambda resource: resource.kind)
-def test_every_field_that_the_programs_know_is_in_the_definition(resource: wire.Resource[Any]) -> None:
+def test_every_field_that_the_programs_know_is_in_the_definition(resource: Resource[Any]) -> None:
     (version,) = definition(resource.plural)["spec"]["versions"]
     whole = msgspec.inspect.type_info(resource.type)
     assert isinstance(whole, msgspec.inspect.StructType)
@@ -115,7 +116,7 @@ def test_every_field_that_the_programs_know_is_in_the_definition(resource: wire.
 
 
 @pytest.mark.parametrize("resource", KINDS, ids=lambda resource: resource.kind)
-def test_a_definition_has_the_names_that_the_programs_ask_for(resource: wire.Resource[Any]) -> None:
+def test_a_definition_has_the_names_that_the_programs_ask_for(resource: Resource[Any]) -> None:
     spec = definition(resource.plural)["spec"]
     assert (spec["group"], spec["names"]["plural"], spec["names"]["kind"]) == (
         resource.group,
@@ -127,7 +128,7 @@ def test_a_definition_has_the_names_that_the_programs_ask_for(resource: wire.Res
 
 
 @pytest.mark.parametrize("resource", KINDS, ids=lambda resource: resource.kind)
-def test_a_definition_outlives_the_chart(resource: wire.Resource[Any]) -> None:
+def test_a_definition_outlives_the_chart(resource: Resource[Any]) -> None:
     assert definition(resource.plural)["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
 
 

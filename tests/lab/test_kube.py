@@ -12,10 +12,10 @@ import pytest
 from lab.cluster import Lab
 from roost.kube.client import Conflict, Denied, Expired, Kube, Ok, Settings, Unknown
 from roost.kube.election import Election, ElectionSettings
-from roost.kube.events import Events
+from roost.kube.events import EVENTS, Events
 from roost.kube.reflector import Reflector
+from roost.kube.resource import Resource
 from roost.kube.wire import (
-    EVENTS,
     LEASES,
     NAMESPACES,
     SERVICES,
@@ -24,7 +24,6 @@ from roost.kube.wire import (
     Meta,
     Namespace,
     ObjectReference,
-    Resource,
     VirtualIP,
     VirtualIPSpec,
 )

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeagent.status.plan import MOST, Facts, patch, status
-from roost.kube.wire import AgentLink, NodeAgentStatus
+from nodeagent.status.plan import MOST, Facts, conflict, patch, status
+from roost.kube.wire import AgentLink, AgentSegment, Condition, NodeAgentStatus
 from roost.words import Reason
 
 THEN, NOW = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
@@ -27,7 +27,7 @@ def test_what_is_said_of_a_node_that_is_well() -> None:
     assert (said.vips.summary, said.vips.desired, said.vips.announced) == ("2/2", 2, 2)
     assert said.applied is not None
     assert said.applied.resource_version == "17"
-    (ready,) = said.conditions
+    ready, _ = said.conditions
     assert (ready.type, ready.status, ready.reason, ready.last_transition_time) == ("Ready", "True", "Running", NOW)
 
 
@@ -45,7 +45,7 @@ def test_the_same_facts_later_are_the_same_status() -> None:
     ],
 )
 def test_time_of_the_condition(changed: dict[str, object], moved: bool) -> None:
-    (ready,) = status(facts(**changed), status(WELL, NodeAgentStatus(), THEN), NOW).conditions
+    ready, _ = status(facts(**changed), status(WELL, NodeAgentStatus(), THEN), NOW).conditions
     assert ready.last_transition_time == (NOW if moved else THEN)
 
 
@@ -112,3 +112,72 @@ def without_empty(value: Any) -> Any:
         return value
     inner = {key: without_empty(item) for key, item in value.items()}
     return {key: item for key, item in inner.items() if item != {}}
+
+
+SEAT = AgentSegment(name="10.60.0.0-24", interface="data", mode="Witnessed", tenure=7, witnesses=("n2", "n3"))
+STRANGER = "3c:ec:ef:12:34:56"
+
+
+def test_a_seat_is_said_with_what_its_gate_cannot_keep_back() -> None:
+    weak = msgspec.structs.replace(SEAT, fence="kernel before 5.16: own frames are checked by the sender only")
+    assert status(facts(segments=(weak,)), NodeAgentStatus(), NOW).segments == (weak,)
+
+
+def conflicting(said: NodeAgentStatus) -> Condition:
+    (found,) = (one for one in said.conditions if one.type == "AddressConflict")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changed", "value", "message"),
+    [
+        pytest.param({}, "False", "", id="nobody else claims anything"),
+        pytest.param(
+            {"conflicts": {"10.60.0.200": STRANGER}},
+            "True",
+            f"10.60.0.200 is also claimed by {STRANGER}",
+            id="a VIP held here and defended",
+        ),
+        pytest.param(
+            {"exceptions": {"10.60.0.200": (Reason.ADDRESS_CONFLICT, conflict("10.60.0.200", STRANGER))}},
+            "True",
+            f"10.60.0.200 is also claimed by {STRANGER}",
+            id="a VIP that is not taken because of it",
+        ),
+        pytest.param(
+            {"conflicts": {f"10.60.0.{number}": STRANGER for number in range(200, 206)}},
+            "True",
+            "; ".join(f"10.60.0.{number} is also claimed by {STRANGER}" for number in range(200, 204)) + "; and 2 more",
+            id="more than are named",
+        ),
+    ],
+)
+def test_a_conflict_is_named(changed: dict[str, object], value: str, message: str) -> None:
+    said = conflicting(status(facts(**changed), NodeAgentStatus(), NOW))
+    assert (said.status, said.message) == (value, message)
+
+
+def test_since_when_a_stranger_claims_a_vip() -> None:
+    once = status(facts(conflicts={"10.60.0.200": STRANGER}), NodeAgentStatus(), THEN)
+    assert status(facts(conflicts={"10.60.0.200": STRANGER}), once, NOW) == once
+    other = status(facts(conflicts={"10.60.0.200": "02:00:00:00:00:99"}), once, NOW)
+    assert other.vips is not None
+    assert [(row.mac, row.since) for row in other.vips.conflicts] == [("02:00:00:00:00:99", NOW)]
+    assert conflicting(other).last_transition_time == THEN
+
+
+def test_only_what_does_not_answer_is_listed() -> None:
+    once = status(facts(probed=3, unreachable={"10.60.0.200": "no ARP reply on data"}), NodeAgentStatus(), THEN)
+    assert once.vips is not None
+    assert (once.vips.probed, [(row.vip, row.since) for row in once.vips.unreachable]) == (3, [("10.60.0.200", THEN)])
+    again = status(facts(probed=3, unreachable={"10.60.0.200": "no ARP reply on data"}), once, NOW)
+    assert again == once
+    well = status(facts(probed=3), once, NOW)
+    assert patch(msgspec.to_builtins(once), msgspec.to_builtins(well)) == {"vips": {"unreachable": None}}
+
+
+def test_no_list_is_longer_than_the_server_takes() -> None:
+    many = {f"10.60.1.{number}": STRANGER for number in range(MOST + 3)}
+    said = status(facts(conflicts=many, unreachable=many), NodeAgentStatus(), NOW).vips
+    assert said is not None
+    assert (len(said.conflicts), len(said.unreachable)) == (MOST, MOST)

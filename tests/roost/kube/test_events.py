@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from roost.kube.events import BURST, REFILL, WAITING, Events
-from roost.kube.wire import EVENTS, Event, ObjectReference
+from roost.kube.events import BURST, EVENTS, REFILL, WAITING, Event, Events
+from roost.kube.wire import ObjectReference
 from tests.fakes.api import FakeApi, Fault, Refuse
 from tests.fakes.clock import FakeClock, settle
 
