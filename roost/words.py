@@ -25,8 +25,13 @@ SHARING_KEY = "roost.dev/sharing-key"
 KUBE_VIP_ADDRESSES = "kube-vip.io/loadbalancerIPs"
 KUBE_VIP_IGNORE = "kube-vip.io/ignore"
 KUBE_VIP_WITHOUT_ENDPOINTS = "kube-vip.io/allow-reconcile-without-endpoints"
+KUBE_VIP_INTERFACE = "kube-vip.io/serviceInterface"
+KUBE_VIP_LEASE = "kube-vip.io/leaseName"
+KUBE_VIP_ALONE = "kube-vip.io/forcePerServiceElection"
 KUBE_VIP_CLASS = "kube-vip.io/kube-vip-class"
 ROOST_CLASS = "roost.dev/load-balancer"
+
+AUTHORS = "roost.dev/service-authors"  # on a Namespace; "trusted": its Services may say what changes nodes
 
 RETRY = "roost.dev/retry"  # any new value makes the controller try once more
 
@@ -43,6 +48,8 @@ ENDED = "roost.dev/ended"
 # Labels and taints of nodes that say who announces.
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler"
+KARPENTER_TAINT = "karpenter.sh/disrupted"
+OUT_OF_SERVICE_TAINT = "node.kubernetes.io/out-of-service"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"  # on an EndpointSlice: the Service it belongs to
 
 KERNEL_PROTOCOL = 82  # our mark on addresses and routes in the kernel (rtnetlink protocol number)

@@ -3,81 +3,30 @@
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import TypeVar
 
-from roost.kube.wire import EndpointSlice, Node, Selector, VirtualIP
-from roost.selectors import selects
-from roost.words import EXCLUDE_LABEL, SERVICE_NAME_LABEL, Address, Reason, vip_address
+from nodeagent.services.drain import Fitness, fitness
+from nodeagent.services.endpoints import NOWHERE, Endpoints, ServiceKey
+from nodeagent.services.vips import BUNDLE, Selection, Vip, bundle, fits_uplink, profile_of, resolve
+from roost.kube.wire import EndpointSlice, Node, NodeAgent, NodeAgentSpec, VirtualIP
+from roost.words import Address, Reason, vip_address
 
-BUNDLES = 128  # groups of an announce profile
-BUNDLE = "b-"  # b-<8 hex of the profile>-<number>; a group of one Service alone begins with "s-"
-LAYER2 = "Layer2"
+__all__ = ["Candidates", "Check", "Fitness", "Index", "Vip", "fits_uplink"]
 
-ServiceKey = tuple[str, str]  # namespace, name
+LOOPBACK: Mapping[int, Address] = {4: ip_address("127.0.0.1"), 6: ip_address("::1")}
+
 Candidates = Mapping[str, frozenset[str]]
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
-class Fitness:
-    """Which nodes may announce, by their labels."""
+class Check:
+    """A question to kube-proxy on this node: has this Service an endpoint of this family here?"""
 
-    selector: Selector | None
-    include_excluded: bool
-
-    def admits(self, labels: Mapping[str, str]) -> bool:
-        if not self.include_excluded and excluded(labels):
-            return False
-        return selects(self.selector, labels)
-
-
-@dataclass(frozen=True, slots=True)
-class Vip:
-    """A VIP as the controller resolved it, as far as layer 2 needs it."""
-
-    address: Address
-    group: str
-    services: frozenset[ServiceKey]
-    local: bool  # externalTrafficPolicy Local: only nodes with an endpoint of their own
-    without_endpoints: bool  # announced even where no endpoint is ready
-    interfaces: frozenset[str]
-    fitness: Fitness
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The nodes where one EndpointSlice has a ready endpoint."""
-
+    service: ServiceKey
     version: int
-    nodes: frozenset[str]
-
-
-def resolve(vip: VirtualIP) -> Vip | None:
-    """The VIP to announce on layer 2; None where nothing is: it rests, is reserved, or goes another way."""
-    spec = vip.spec
-    services = frozenset((claim.namespace, claim.name) for claim in spec.claims if claim.uid)
-    if spec.purpose != "Service" or not services or not spec.group or LAYER2 not in spec.announce.protocols:
-        return None
-    announce = spec.announce
-    return Vip(
-        ip_address(spec.address),
-        spec.group,
-        services,
-        announce.traffic_policy == "Local",
-        announce.without_endpoints == "Announce",
-        frozenset(announce.interfaces),
-        Fitness(announce.node_selector, announce.include_excluded_nodes),
-    )
-
-
-def excluded(labels: Mapping[str, str]) -> bool:
-    """The label that keeps load balancers off a node; any value but a plain false counts (k8s.io/cloud-provider)."""
-    value = labels.get(EXCLUDE_LABEL)
-    return value is not None and value not in {"false", "False", "FALSE", "f", "F", "0"}
-
-
-def ready(piece: EndpointSlice) -> Ready:
-    """The nodes with a ready endpoint; unset means ready (discovery.k8s.io/v1)."""
-    nodes = {e.node_name or "" for e in piece.endpoints or () if e.conditions.ready is not False}
-    return Ready(6 if piece.address_type == "IPv6" else 4, frozenset(nodes))
+    port: int
+    addresses: tuple[Address, ...]  # where it may listen, to be tried in this order
 
 
 class Index:
@@ -88,12 +37,17 @@ class Index:
         self.vips: dict[str, Vip] = {}  # by name of the VirtualIP
         self.guarded: set[Address] = set()  # every address of a VirtualIP, whatever its state
         self.labels: dict[str, Mapping[str, str]] = {}
-        self._groups: dict[str, set[str]] = {}
-        self._by_service: dict[ServiceKey, set[str]] = {}
-        self._ready: dict[ServiceKey, dict[str, Ready]] = {}
-        self._service_of: dict[str, ServiceKey] = {}  # by key of the EndpointSlice; its label may change
-        self._candidates: dict[str, frozenset[str]] | None = None
+        self.fitness: dict[str, Fitness] = {}
         self.touched: set[str] = set()  # names of VIPs whose claim may have to change
+        self.broken: dict[str, Exception] = {}  # groups that a bug set aside when candidates were reckoned last
+        self._own: tuple[Node | None, NodeAgentSpec | None] = (None, None)
+        self._addresses: tuple[Address, ...] = ()  # this node's own, as its Node object has them
+        self._groups: dict[str, set[str]] = {}
+        self._asked: set[str] = set()  # names of VIPs that kube-proxy has a say in
+        self._by_service: dict[ServiceKey, set[str]] = {}
+        self._endpoints = Endpoints(node)
+        self._candidates: dict[str, frozenset[str]] = {}
+        self._stale = True
 
     # -- taking in
 
@@ -101,13 +55,10 @@ class Index:
         old = self.vips.pop(name, None)
         self.guarded.discard(vip_address(name))
         if old is not None:
-            self._groups[old.group].discard(name)
-            if not self._groups[old.group]:
-                del self._groups[old.group]
+            _leave(self._groups, old.group, name)
             for service in old.services:
-                self._by_service[service].discard(name)
-                if not self._by_service[service]:
-                    del self._by_service[service]
+                _leave(self._by_service, service, name)
+        self._asked.discard(name)
         new = None
         if vip is not None:
             self.guarded.add(vip_address(name))
@@ -117,99 +68,184 @@ class Index:
             self._groups.setdefault(new.group, set()).add(name)
             for service in new.services:
                 self._by_service.setdefault(service, set()).add(name)
+            if new.bound and new.health_port:
+                self._asked.add(name)
         self.touched.add(name)
         self._regroup(old, new)
 
     def _regroup(self, old: Vip | None, new: Vip | None) -> None:
         """Candidates change with the groups there are, and with what the VIPs of a group say of nodes."""
-        if _about_nodes(old) == _about_nodes(new):
-            return
-        known = self._candidates
-        if known is not None and new is not None and old is None and new.group in known and not new.local:
-            return  # one more in a bundle of a profile that is known
-        if new is None and old is not None and not old.local and self._profile_lives(old.group):
-            return
-        self._candidates = None
+        if old is not None and new is not None:
+            self._stale |= old.about_nodes() != new.about_nodes()
+        elif new is not None:  # one more in a bundle of a profile that is known changes nothing
+            self._stale |= not new.group.startswith(BUNDLE) or new.group not in self._candidates
+        elif old is not None:
+            self._stale |= not old.group.startswith(BUNDLE) or not self._profile_lives(old.group)
 
     def _profile_lives(self, group: str) -> bool:
         profile = profile_of(group)
         return any(profile_of(other) == profile for other in self._groups)
 
     def put_slice(self, key: str, new: EndpointSlice | None) -> None:
-        service = None if new is None else (new.metadata.namespace, new.metadata.labels.get(SERVICE_NAME_LABEL, ""))
-        former = self._service_of.get(key)
-        if former is not None and former != service:
-            del self._service_of[key]
-            self._put_ready(former, key, None)
-        if new is not None and service is not None:
-            self._service_of[key] = service
-            self._put_ready(service, key, ready(new))
+        for service in self._endpoints.put_slice(key, new):
+            self._serving_changed(service)
 
-    def _put_ready(self, service: ServiceKey, key: str, now: Ready | None) -> None:
-        slices = self._ready.setdefault(service, {})
-        before = slices.pop(key, None)
-        if now is not None:
-            slices[key] = now
-        if not slices:
-            del self._ready[service]
-        if now == before:
-            return
+    def put_health(self, service: ServiceKey, version: int, serves: bool | None) -> bool:
+        """What kube-proxy here answered to a check (None: nothing that counts). True: it is news."""
+        news = self._endpoints.put_health(service, version, serves)
+        if news:
+            self._serving_changed(service)
+        return news
+
+    def _serving_changed(self, service: ServiceKey) -> None:
         names = self._by_service.get(service, set())
         self.touched |= names
-        if any(self.vips[name].local for name in names):
-            self._candidates = None
+        self._stale |= any(self.vips[name].bound for name in names)
 
     def put_node(self, name: str, node: Node | None) -> None:
-        labels = None if node is None else node.metadata.labels
-        if labels == self.labels.get(name):
-            return
-        if labels is None:
-            self.labels.pop(name, None)
-        else:
-            self.labels[name] = labels
-        self._candidates = None
+        if name == self.node:
+            self._own = (node, self._own[1])
+            self._addresses = _addresses(node)
+        self._node_changed(name, node)
 
-    # -- telling
+    def put_own(self, agent: NodeAgent | None) -> None:
+        """This node's NodeAgent: its spec may have the node drained."""
+        self._own = (self._own[0], None if agent is None else agent.spec)
+        self._node_changed(self.node, self._own[0])
+
+    def _node_changed(self, name: str, node: Node | None) -> None:
+        labels = None if node is None else node.metadata.labels
+        now = None if node is None else fitness(node, self._own[1] if name == self.node else None)
+        if (labels, now) == (self.labels.get(name), self.fitness.get(name)):
+            return
+        self._stale = True
+        if labels is None or now is None:
+            self.labels.pop(name, None)
+            self.fitness.pop(name, None)
+        else:
+            self.labels[name], self.fitness[name] = labels, now
+
+    # -- telling: this node
+
+    @property
+    def own_fitness(self) -> Fitness:
+        return fitness(*self._own)
+
+    def drain_reason(self) -> tuple[Reason, str] | None:
+        """Why this node is not one to announce from, for the report. It may hold VIPs all the same: see Fitness."""
+        return self.own_fitness.why
 
     def endpoints(self, vip: Vip) -> frozenset[str]:
-        """The nodes with a ready endpoint of the VIP's own family."""
-        pieces = [piece for service in vip.services for piece in self._ready.get(service, {}).values()]
-        return frozenset().union(*(piece.nodes for piece in pieces if piece.version == vip.address.version))
+        """The nodes with a usable endpoint of the VIP's own family."""
+        return NOWHERE.union(*(self._endpoints.usable(service, vip.address.version) for service in vip.services))
+
+    def _serving(self, vip: Vip) -> frozenset[str]:
+        return NOWHERE.union(*(self._endpoints.serving(service, vip.address.version) for service in vip.services))
 
     def may_claim(self, vip: Vip) -> Reason | None:
         """Why a holder must not claim the VIP now; None: it may."""
         if vip.without_endpoints:
             return None
-        nodes = self.endpoints(vip)
-        if not nodes:
+        if not self.endpoints(vip):
             return Reason.NO_ENDPOINTS
-        return Reason.NO_LOCAL_ENDPOINT if vip.local and self.node not in nodes else None
+        return Reason.NO_LOCAL_ENDPOINT if vip.local and self.node not in self._serving(vip) else None
+
+    def hopeless(self, vip: Vip, uplink: Set[str]) -> tuple[Reason, str] | None:
+        """Why this node cannot hold a VIP that, for all it knows, no node can hold; None: some node can.
+
+        Every node says so then, for there is no holder who would.
+        """
+        if self.candidates(uplink).get(vip.group):
+            return None
+        if not fits_uplink(vip, uplink):
+            there = ", ".join(sorted(uplink))
+            return Reason.NO_SUCH_INTERFACE, f"it is for {', '.join(sorted(vip.interfaces))}, this node is on {there}"
+        if (leaving := self.own_fitness.leaving) is not None:
+            return leaving
+        if (why := vip.selection.why_not(self.labels.get(self.node, {}))) is not None:
+            return why
+        reason = self.may_claim(vip) if vip.bound else None
+        return None if reason is None else (reason, "no ready endpoint" + " here" * (reason != Reason.NO_ENDPOINTS))
+
+    def checks(self, uplink: Set[str]) -> tuple[Check, ...]:
+        """What to ask kube-proxy: about VIPs that this node could hold as far as is known without it."""
+        if not self._asked or not self.own_fitness.eligible:
+            return ()
+        labels = self.labels.get(self.node, {})
+        found: dict[tuple[ServiceKey, int], Check] = {}
+        for vip in (self.vips[name] for name in self._asked):
+            version = vip.address.version
+            if not fits_uplink(vip, uplink) or vip.selection.why_not(labels) is not None:
+                continue
+            for service in vip.services:
+                if self._endpoints.is_here(service, version):
+                    at = (LOOPBACK[version], *(own for own in self._addresses if own.version == version))
+                    found[service, version] = Check(service, version, vip.health_port, at)
+        return tuple(found[key] for key in sorted(found))
+
+    # -- telling: all nodes
+
+    @property
+    def last(self) -> frozenset[str]:
+        """The nodes to choose only where no other candidate is: cordoned ones. They keep what they hold."""
+        return frozenset(name for name, known in self.fitness.items() if known.last)
 
     def candidates(self, uplink: Set[str]) -> Candidates:
-        """For each group the nodes that may hold it. VIPs that ask for other interfaces than *uplink* are left out."""
-        if self._candidates is None:
-            self._candidates = self._reckon(uplink)
+        """For each group the nodes that may hold it. VIPs that ask for other interfaces than *uplink* are left out.
+
+        A bug while a group is reckoned sets that group aside (``broken``): it stays as it was reckoned before.
+        """
+        if self._stale:
+            former, self._stale = self._candidates, False
+            self._candidates = now = self._reckon(uplink, former)
+            for group, names in self._groups.items():
+                if not now.get(group) or not former.get(group):
+                    self.touched |= names  # why nobody can hold it may have changed
         return self._candidates
 
-    def _reckon(self, uplink: Set[str]) -> dict[str, frozenset[str]]:
+    def _reckon(self, uplink: Set[str], former: Candidates) -> dict[str, frozenset[str]]:
         found: dict[str, frozenset[str]] = {}
-        fit: list[tuple[Fitness, frozenset[str]]] = []  # few, and a selector has no hash
+        known: list[tuple[Selection, frozenset[str]]] = []  # few, and a selector has no hash
+        self.broken = {}
         for group, names in self._groups.items():
             if group in found:
                 continue
-            vips = [self.vips[name] for name in names if fits_uplink(self.vips[name], uplink)]
-            if not vips:
-                continue
-            fitness = vips[0].fitness
-            nodes = next((known for other, known in fit if other == fitness), None)
-            if nodes is None:
-                nodes = frozenset(name for name, labels in self.labels.items() if fitness.admits(labels))
-                fit.append((fitness, nodes))
-            if all(vip.local for vip in vips) and not all(vip.without_endpoints for vip in vips):
-                nodes &= frozenset().union(*(self.endpoints(vip) for vip in vips))
-            for name in bundle(group):
-                found[name] = nodes
+            nodes: frozenset[str] | None
+            try:
+                nodes = self._holders([vip for name in names if fits_uplink(vip := self.vips[name], uplink)], known)
+            except Exception as bug:  # the boundary of blast: one group, and no other
+                self.broken[group], nodes = bug, former.get(group)
+            if nodes is not None:
+                found.update(dict.fromkeys(bundle(group), nodes))
         return found
+
+    def _holders(self, vips: list[Vip], known: list[tuple[Selection, frozenset[str]]]) -> frozenset[str] | None:
+        """The nodes that may hold all of *vips*; None: there is none."""
+        if not vips:
+            return None
+        if vips[0].group.startswith(BUNDLE):  # all of a bundle are announced alike
+            return self._selected(vips[0].selection, known)
+        nodes = frozenset.intersection(*(self._selected(vip.selection, known) for vip in vips))
+        served: dict[frozenset[ServiceKey], frozenset[str]] = {}
+        for vip in vips:
+            if vip.bound:
+                served[vip.services] = served.get(vip.services, NOWHERE) | self._serving(vip)
+        if not served:
+            return nodes
+        # Services with one lease stay together: where no node can serve them all, one that serves some.
+        return nodes & frozenset.intersection(*served.values()) or nodes & NOWHERE.union(*served.values())
+
+    def _selected(self, selection: Selection, known: list[tuple[Selection, frozenset[str]]]) -> frozenset[str]:
+        for other, nodes in known:
+            if other == selection:
+                return nodes
+        nodes = frozenset(
+            name
+            for name, labels in self.labels.items()
+            if self.fitness[name].eligible and selection.why_not(labels) is None
+        )
+        known.append((selection, nodes))
+        return nodes
 
     def in_groups(self, groups: Iterable[str]) -> Iterable[str]:
         """Names of the VIPs of *groups*."""
@@ -217,25 +253,19 @@ class Index:
             yield from self._groups.get(group, ())
 
 
-def _about_nodes(vip: Vip | None) -> tuple[object, ...]:
-    """What of a VIP decides which nodes may hold its group."""
-    if vip is None:
-        return ()
-    of_its_own = (vip.services, vip.without_endpoints) if vip.local else ()
-    return (vip.group, vip.fitness, vip.local, vip.interfaces, of_its_own)
+def _leave(members: dict[K, set[str]], key: K, name: str) -> None:
+    """Take *name* out of the set at *key*; an empty set goes."""
+    members[key].discard(name)
+    if not members[key]:
+        del members[key]
 
 
-def profile_of(group: str) -> str:
-    """The announce profile that a bundle belongs to; of a Service's own group, the group itself."""
-    return group.rpartition("-")[0] if group.startswith(BUNDLE) else group
-
-
-def bundle(group: str) -> list[str]:
-    """All groups that come into being with this one: the bundles of its profile, or it alone."""
-    if not group.startswith(BUNDLE):
-        return [group]
-    return [f"{profile_of(group)}-{number}" for number in range(BUNDLES)]
-
-
-def fits_uplink(vip: Vip, uplink: Set[str]) -> bool:
-    return not vip.interfaces or bool(vip.interfaces & uplink)
+def _addresses(node: Node | None) -> tuple[Address, ...]:
+    """The addresses that a Node object names; host names are left out."""
+    found: list[Address] = []
+    for entry in node.status.addresses if node is not None else ():
+        try:
+            found.append(ip_address(entry.address))
+        except ValueError:
+            continue
+    return tuple(found)

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodeagent.services.plan import BUNDLES, Index, bundle, excluded, ready, resolve
+from nodeagent.services.drain import excluded
+from nodeagent.services.endpoints import ready
+from nodeagent.services.plan import Index
+from nodeagent.services.vips import BUNDLES, bundle, resolve
 from roost.kube.wire import (
     Claim,
     Endpoint,
