@@ -16,14 +16,13 @@ from cloudprovider.picture import Picture
 from cloudprovider.pools import apply as pools_apply
 from cloudprovider.pools import report
 from cloudprovider.quiet import Quiet
-from cloudprovider.services import announced, apply
-from cloudprovider.services.status import with_condition
+from cloudprovider.services import announced, apply, reached
 from cloudprovider.services.wish import shown
 from roost import metrics
 from roost.kube.client import Kube, Ok
 from roost.kube.wire import AddressPool, NodeAgent, ObjectReference, Segment, VirtualIP
 from roost.process import Clock
-from roost.words import ANNOUNCED, vip_address
+from roost.words import vip_address
 
 log = logging.getLogger(__name__)
 
@@ -76,16 +75,25 @@ class Mirror:
             self._tables.pop(name, None)
         for vip in self.picture.in_groups(announced.changed_groups(before, after)):
             self._touch_vip(vip)
-        if _live(before) != _live(after):  # what nobody holds is explained by who could
+        if _seated(before) != _seated(after):  # who could be asked whether a VIP answers
+            self._touch_all()
+        elif _live(before) != _live(after):  # what nobody holds is explained by who could
             for vip in self._unheld():
                 self._touch_vip(vip)
 
     def agent(self, before: NodeAgent | None, after: NodeAgent | None) -> None:
         """A node says something else: only the VIPs that it speaks of are looked at."""
-        by_address = announced.changed_vips(before, after)
+        if reached.probing_changed(before, after):
+            self._touch_all()
+            return
+        by_address = reached.changed_vips(before, after)
         for name, vip in self.picture.book.vips.items() if by_address else ():
             if vip.spec.address in by_address:
                 self._touch_vip(name)
+
+    def _touch_all(self) -> None:
+        for name in self.picture.book.vips:
+            self._touch_vip(name)
 
     def _unheld(self) -> list[str]:
         return [name for name, vip in self.picture.book.vips.items() if not vip.status.holder]
@@ -119,11 +127,7 @@ class Mirror:
             return
         addresses = shown(service)
         seen = tuple(sights[vip.metadata.name] for vip in vips if vip_address(vip.metadata.name) in addresses)
-        want = announced.service_condition(seen, self.wall())
-        conditions = service.status.conditions
-        conditions = (
-            with_condition(conditions, want) if want else tuple(item for item in conditions if item.type != ANNOUNCED)
-        )
+        conditions = announced.service_conditions(service.status.conditions, seen, self.wall())
         if conditions == service.status.conditions:
             return
         outcome = await apply.write_conditions(self.kube, service, conditions)
@@ -131,7 +135,7 @@ class Mirror:
             self._services.set(key, TRY_AGAIN)
             return
         self.picture.service(outcome.value)
-        if want and (said := announced.service_event(service, want)):
+        for said in announced.service_events(service, conditions):
             self.say(reference(service), said.type, said.reason, said.note, "Announce")
 
     async def _mirror_vip(self, vip: VirtualIP, sight: announced.Sight) -> bool:
@@ -186,6 +190,10 @@ class Mirror:
             (f"pods of node {name}", text) for name, node in self.picture.nodes.items() for text in node.spec.pod_cidrs
         ]
         return [*services, *pods]
+
+
+def _seated(segment: Segment | None) -> frozenset[str]:
+    return frozenset(node for node, _ in _live(segment))
 
 
 def _live(segment: Segment | None) -> frozenset[tuple[str, bool]]:

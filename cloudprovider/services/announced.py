@@ -1,11 +1,13 @@
 """Who answers for a VIP, read from the tables of the segments: the mirror in VirtualIP.status and on the Service."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cloudprovider.model import NORMAL, WARNING, Say
+from cloudprovider.services import reached
+from cloudprovider.services.reached import NOT_ANNOUNCED, Reach
 from cloudprovider.services.status import note, stamp, with_condition
 from roost.kube.wire import (
     Claim,
@@ -19,7 +21,7 @@ from roost.kube.wire import (
     VirtualIP,
     VirtualIPStatus,
 )
-from roost.words import ANNOUNCED, Reason
+from roost.words import ANNOUNCED, CONFLICT, REACHABLE, Reason
 
 SHORT = 256  # characters of services, announcedBy and via (the schema's maxLength)
 WITHOUT_ENDPOINT = frozenset({Reason.NO_ENDPOINTS, Reason.NO_LOCAL_ENDPOINT})
@@ -67,6 +69,8 @@ class Sight:
     epoch: int = 0
     announced_by: str = ""
     via: str = ""
+    reach: Reach = NOT_ANNOUNCED
+    conflict: str = ""  # which stranger claims it too; empty: none
 
 
 def changed_groups(before: Segment | None, after: Segment | None) -> frozenset[str]:
@@ -83,23 +87,35 @@ def _face(seat: Seat | None) -> tuple[str, str] | None:
     return (seat.node, seat.mac) if seat else None
 
 
-def changed_vips(before: NodeAgent | None, after: NodeAgent | None) -> frozenset[str]:
-    """The addresses about which a node says something else than before."""
-    old, new = set(_exceptions(before)), set(_exceptions(after))
-    return frozenset(item.vip for item in old ^ new)
-
-
-def _exceptions(agent: NodeAgent | None) -> tuple[VIPException, ...]:
-    return agent.status.vips.exceptions if agent and agent.status.vips else ()
-
-
 def look(vip: VirtualIP, tables: Iterable[Table], agents: Mapping[str, NodeAgent]) -> Sight:
     """Who answers for *vip* now."""
-    spec, known = vip.spec, [table for table in tables if table.seats]
+    known = [table for table in tables if table.seats]
+    live = {seat.node for table in known for seat in table.seats.values() if seat.state == "Live"}
+    sight = _look(vip, known, agents)
+    if not sight.holder:
+        return replace(sight, conflict=reached.conflict(vip.spec.address, live, agents))
+    others = {
+        seat.node
+        for table in known
+        if table.holder(vip.spec.group)
+        for seat in table.seats.values()
+        if seat.state == "Live" and seat.node != sight.holder
+    }
+    found = reached.reach(vip.spec.address, sight.holder, others, agents) if sight.status == "True" else NOT_ANNOUNCED
+    return replace(sight, reach=found, conflict=reached.conflict(vip.spec.address, live, agents))
+
+
+def _look(vip: VirtualIP, known: list[Table], agents: Mapping[str, NodeAgent]) -> Sight:
+    spec = vip.spec
     if not any(claim.uid for claim in spec.claims):
         until = f" until {spec.retain_until}" if spec.retain_until else ""
         return Sight("False", Reason.RELEASING, f"{spec.address} is kept{until}; nobody announces it")
-    said = {node: item for node, agent in agents.items() for item in _exceptions(agent) if item.vip == spec.address}
+    said = {
+        node: item
+        for node, agent in agents.items()
+        for item in reached.vips(agent).exceptions
+        if item.vip == spec.address
+    }
     held = [(table, seat) for table in known if (seat := table.holder(spec.group))]
     if not held:
         return _nobody(vip, known, said)
@@ -155,6 +171,8 @@ def vip_status(vip: VirtualIP, sight: Sight, now: datetime) -> VirtualIPStatus:
     conditions = have.conditions
     for kind in ("Announced", "Ready"):
         conditions = with_condition(conditions, _condition(kind, sight, now))
+    conditions = with_condition(conditions, _condition("Reachable", sight.reach, now))
+    conditions = _with_conflict(conditions, "AddressConflict", [sight], now)
     return VirtualIPStatus(
         observed_generation=vip.metadata.generation,
         holder=sight.holder,
@@ -184,7 +202,7 @@ def _services(claims: tuple[Claim, ...]) -> str:
     return f"{first.namespace}/{first.name}{more}{'' if first.uid else ' (resting)'}"[:SHORT]
 
 
-def _condition(kind: str, sight: Sight, now: datetime) -> Condition:
+def _condition(kind: str, sight: Sight | Reach, now: datetime) -> Condition:
     return Condition(
         type=kind,
         status=sight.status,
@@ -194,22 +212,49 @@ def _condition(kind: str, sight: Sight, now: datetime) -> Condition:
     )
 
 
-# -- the condition on the Service ------------------------------------------------------------------------------------
+def _with_conflict(
+    have: tuple[Condition, ...], kind: str, sights: Iterable[Sight], now: datetime
+) -> tuple[Condition, ...]:
+    """The conditions with the abnormal one that says which strangers claim a VIP; without it while none does."""
+    told = "; ".join(sight.conflict for sight in sights if sight.conflict)
+    if not told:
+        return tuple(item for item in have if item.type != kind)
+    return with_condition(have, _condition(kind, Sight("True", Reason.ADDRESS_CONFLICT, told), now))
 
 
-def service_condition(sights: tuple[Sight, ...], now: datetime) -> Condition | None:
-    """Condition Announced of a Service: true if all its addresses are answered; None if it has none."""
+# -- the conditions on the Service -----------------------------------------------------------------------------------
+
+
+def service_conditions(have: tuple[Condition, ...], sights: tuple[Sight, ...], now: datetime) -> tuple[Condition, ...]:
+    """The conditions of a Service with what is seen of its addresses; without addresses nothing is said of them."""
     if not sights:
-        return None
-    worst = next((sight for sight in sights if sight.status != "True"), sights[0])
-    told = "; ".join(sight.message for sight in sights if sight.status == worst.status)
-    return _condition(ANNOUNCED, Sight(worst.status, worst.reason, told), now)
+        return tuple(item for item in have if item.type not in {ANNOUNCED, REACHABLE, CONFLICT})
+    have = with_condition(have, _condition(ANNOUNCED, _worst(sights), now))
+    have = with_condition(have, _condition(REACHABLE, _worst([sight.reach for sight in sights]), now))
+    return _with_conflict(have, CONFLICT, sights, now)
 
 
-def service_event(service: Service, want: Condition) -> Say | None:
-    """The Event that a change of condition Announced deserves; none while it is unknown, or says the same."""
-    have = next((item for item in service.status.conditions if item.type == ANNOUNCED), None)
-    if have and (have.status, have.reason, have.message) == (want.status, want.reason, want.message):
+def _worst(seen: Sequence[Sight | Reach]) -> Sight:
+    """What holds for all of them: true if all are, else that of the first that is false, else of the first unknown."""
+    rank = ["False", "Unknown", "True"]
+    first = min(seen, key=lambda one: rank.index(one.status))
+    return Sight(first.status, first.reason, "; ".join(one.message for one in seen if one.status == first.status))
+
+
+def service_events(service: Service, want: tuple[Condition, ...]) -> tuple[Say, ...]:
+    """The Events that a change of these conditions deserves; none while they are unknown, or say the same."""
+    before = {item.type: item for item in service.status.conditions}
+    after = {item.type: item for item in want}
+    said = (
+        _about_announced(before.get(ANNOUNCED), after.get(ANNOUNCED)),
+        _about_reachable(before.get(REACHABLE), after.get(REACHABLE)),
+        _about_conflict(before.get(CONFLICT), after.get(CONFLICT)),
+    )
+    return tuple(event for event in said if event is not None)
+
+
+def _about_announced(have: Condition | None, want: Condition | None) -> Say | None:
+    if want is None or _same(have, want):
         return None
     if want.status == "True":
         return Say(NORMAL, "Announced", note(want.message))
@@ -218,5 +263,25 @@ def service_event(service: Service, want: Condition) -> Say | None:
     if want.reason == Reason.NO_ENDPOINTS:
         return Say(NORMAL, "NoEndpoints", note(want.message))
     if want.reason == Reason.ADDRESS_CONFLICT:
-        return Say(WARNING, "AddressConflict", note(want.message))
+        return None  # the condition of that name tells it
     return Say(WARNING, "UnAvailableLoadBalancer", note(f"{want.reason}: {want.message}"))
+
+
+def _about_reachable(have: Condition | None, want: Condition | None) -> Say | None:
+    if want is None or (have and have.status == want.status):
+        return None
+    if want.status == "False":
+        return Say(WARNING, "NotReachable", note(want.message))
+    if want.status == "True" and have and have.status == "False":
+        return Say(NORMAL, "ProbeAnswered", note(want.message))
+    return None
+
+
+def _about_conflict(have: Condition | None, want: Condition | None) -> Say | None:
+    if want is not None:
+        return None if have and have.message == want.message else Say(WARNING, "AddressConflict", note(want.message))
+    return Say(NORMAL, "AddressConflictEnded", note(f"it is over: {have.message}")) if have else None
+
+
+def _same(have: Condition | None, want: Condition) -> bool:
+    return have is not None and (have.status, have.reason, have.message) == (want.status, want.reason, want.message)

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 from cloudprovider.model import NORMAL, WARNING, Grant, Refused, Say
 from roost.kube.wire import Condition, Ingress, IngressPort, Service
-from roost.words import ALLOCATED, ANNOUNCED, Address, Reason, order
+from roost.words import ALLOCATED, ANNOUNCED, CONFLICT, REACHABLE, Address, Reason, order
 
-OURS = frozenset({ALLOCATED, ANNOUNCED})
+OURS = frozenset({ALLOCATED, ANNOUNCED, REACHABLE, CONFLICT})
 EVENT_NOTE = 1024  # characters that an Event's note may have (events.k8s.io/v1)
 
 

@@ -23,6 +23,7 @@ from roost.kube.wire import (
     Segment,
     SegmentStatus,
     VIPException,
+    VIPUnreachable,
 )
 from tests.cloudprovider.world import World
 
@@ -62,6 +63,11 @@ def says(world: World, node: str, *exceptions: VIPException) -> None:
     world.api.put(NODEAGENTS, NodeAgent(metadata=Meta(name=node), status=status))
 
 
+def probes(world: World, node: str, *unreachable: VIPUnreachable) -> None:
+    status = NodeAgentStatus(vips=AgentVIPs(probed=1, unreachable=unreachable))
+    world.api.put(NODEAGENTS, NodeAgent(metadata=Meta(name=node), status=status))
+
+
 async def test_the_holder_is_shown_and_a_change_is_told(world: World) -> None:
     world.service("web", "IPv4", "IPv6")
     await world.until(lambda: len(world.shown("web")) == 2)
@@ -89,6 +95,38 @@ async def test_no_endpoints_and_then_some(world: World) -> None:
     assert world.said.notes("shop/web", "NoEndpoints") == ["no ready endpoint (policy Cluster)"]
     says(world, "n1")
     await world.until(lambda: world.condition("web", "roost.dev/Announced")[0] == "True")
+
+
+async def test_a_stranger_that_claims_the_address_is_named_until_it_ends(world: World) -> None:
+    world.service("web")
+    await world.until(lambda: world.shown("web") != ())
+    table(world, holder=1, epoch=1)
+    told = "192.0.2.1 is also claimed by 3c:ec:ef:12:34:56"
+    says(world, "n1", VIPException(vip="192.0.2.1", reason="AddressConflict", message=told))
+    await world.until(lambda: world.condition("web", "roost.dev/AddressConflict")[0] == "True")
+    assert world.condition("web", "roost.dev/Announced")[:2] == ("False", "AddressConflict")
+    await world.rest(2)
+    assert world.said.notes("shop/web", "AddressConflict") == [told]
+    says(world, "n1")
+    await world.until(lambda: world.condition("web", "roost.dev/Announced")[0] == "True")
+    await world.rest(2)
+    assert world.said.notes("shop/web", "AddressConflictEnded") == [f"it is over: {told}"]
+
+
+async def test_an_address_that_does_not_answer_the_next_in_line(world: World) -> None:
+    world.service("web")
+    await world.until(lambda: world.shown("web") != ())
+    table(world, holder=1, epoch=1)
+    await world.until(lambda: world.condition("web", "roost.dev/Reachable")[:2] == ("Unknown", "NotProbed"))
+    probes(world, "n2")
+    await world.until(lambda: world.condition("web", "roost.dev/Reachable")[:2] == ("True", "ProbeAnswered"))
+    probes(world, "n2", VIPUnreachable(vip="192.0.2.1", message="no ARP reply on eth0"))
+    await world.until(lambda: world.condition("web", "roost.dev/Reachable")[0] == "False")
+    await world.rest(2)
+    note = "192.0.2.1 is announced by n1, but n2 gets no answer: no ARP reply on eth0"
+    assert world.said.notes("shop/web", "NotReachable") == [note]
+    ready = {item.type: item.status for item in world.vips()["192.0.2.1"].status.conditions}
+    assert (ready["Reachable"], ready["Announced"]) == ("False", "True")
 
 
 async def test_a_table_that_moves_everything_costs_one_write_per_object_and_then_none(world: World) -> None:

@@ -7,13 +7,13 @@ from cloudprovider.services.announced import (
     Sight,
     Table,
     changed_groups,
-    changed_vips,
     look,
-    service_condition,
-    service_event,
+    service_conditions,
+    service_events,
     vip_event,
     vip_status,
 )
+from cloudprovider.services.reached import changed_vips, probing_changed
 from roost.kube.wire import (
     AgentLink,
     AgentVIPs,
@@ -28,10 +28,13 @@ from roost.kube.wire import (
     SegmentStatus,
     Service,
     ServiceStatus,
+    VIPConflict,
     VIPException,
+    VIPUnreachable,
     VirtualIP,
     VirtualIPSpec,
 )
+from roost.words import ANNOUNCED, CONFLICT, REACHABLE
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 VIP = VirtualIP(
@@ -164,7 +167,11 @@ def test_the_mirror_is_written_once_and_keeps_since_when() -> None:
         "shop/web",
         "2026-11-23T12:00:00Z",
     )
-    assert {item.type: item.status for item in status.conditions} == {"Announced": "True", "Ready": "True"}
+    assert {item.type: item.status for item in status.conditions} == {
+        "Announced": "True",
+        "Ready": "True",
+        "Reachable": "Unknown",
+    }
     again = msgspec.structs.replace(VIP, status=status)
     assert vip_status(again, held, datetime(2027, 1, 1, tzinfo=UTC)) == status
     moved = Sight("True", "Announced", "told", "n2", 5, "n2", "")
@@ -175,39 +182,138 @@ def test_the_mirror_is_written_once_and_keeps_since_when() -> None:
     assert vip_status(RESTING, Sight("False", "Releasing", "told"), NOW).services == "shop/web (resting)"
 
 
-def test_a_service_is_announced_when_all_its_addresses_are() -> None:
-    good, bad = Sight("True", "Announced", "good"), Sight("False", "NoEndpoints", "bad")
-    assert service_condition((), NOW) is None
-    whole, half = service_condition((good, good), NOW), service_condition((good, bad), NOW)
-    assert whole is not None
-    assert half is not None
-    assert (whole.status, whole.message) == ("True", "good; good")
-    assert (half.status, half.reason, half.message) == ("False", "NoEndpoints", "bad")
+GOOD, BAD = Sight("True", "Announced", "good"), Sight("False", "NoEndpoints", "bad")
+NOT_YET = Sight("Unknown", "NoHolder", "not yet")
 
 
-def condition(status: str, reason: str, message: str = "told") -> Condition:
-    return Condition(
-        type="roost.dev/Announced", status=status, reason=reason, message=message, last_transition_time="t"
-    )
+@pytest.mark.parametrize(
+    ("sights", "status", "reason", "message"),
+    [
+        pytest.param((GOOD, GOOD), "True", "Announced", "good; good", id="all of them"),
+        pytest.param((GOOD, BAD), "False", "NoEndpoints", "bad", id="one is not"),
+        pytest.param((NOT_YET, BAD), "False", "NoEndpoints", "bad", id="one is not, of another it is not known"),
+        pytest.param((GOOD, NOT_YET), "Unknown", "NoHolder", "not yet", id="of one it is not known"),
+    ],
+)
+def test_a_service_is_announced_when_all_its_addresses_are(
+    sights: tuple[Sight, ...], status: str, reason: str, message: str
+) -> None:
+    said = {item.type: item for item in service_conditions((), sights, NOW)}
+    assert set(said) == {ANNOUNCED, REACHABLE}
+    assert (said[ANNOUNCED].status, said[ANNOUNCED].reason, said[ANNOUNCED].message) == (status, reason, message)
+
+
+def test_of_a_service_without_addresses_nothing_is_said() -> None:
+    foreign = condition("example.org/Kept", "True", "Kept")
+    fought = Sight("True", "Announced", "good", conflict="192.0.2.7 is also claimed by 3c::1")
+    said = service_conditions((foreign,), (fought,), NOW)
+    assert {item.type for item in said} == {"example.org/Kept", ANNOUNCED, REACHABLE, CONFLICT}
+    assert service_conditions(said, (), NOW) == (foreign,)
+
+
+def condition(type_: str, status: str, reason: str, message: str = "told") -> Condition:
+    return Condition(type=type_, status=status, reason=reason, message=message, last_transition_time="t")
+
+
+def announced(status: str, reason: str, message: str = "told") -> Condition:
+    return condition(ANNOUNCED, status, reason, message)
+
+
+def reachable(status: str, reason: str) -> Condition:
+    return condition(REACHABLE, status, reason)
+
+
+def conflict(message: str) -> Condition:
+    return condition(CONFLICT, "True", "AddressConflict", message)
 
 
 @pytest.mark.parametrize(
     ("have", "want", "expected"),
     [
-        pytest.param(None, condition("True", "Announced"), "Announced", id="answered for the first time"),
-        pytest.param(condition("True", "Announced"), condition("True", "Announced"), None, id="nothing new"),
-        pytest.param(condition("True", "Announced", "n1"), condition("True", "Announced"), "Announced", id="moved"),
-        pytest.param(None, condition("Unknown", "NoHolder"), None, id="not known yet"),
-        pytest.param(None, condition("False", "NoEndpoints"), "NoEndpoints", id="no endpoints"),
-        pytest.param(None, condition("False", "NoEligibleNode"), "UnAvailableLoadBalancer", id="no node"),
-        pytest.param(condition("False", "NoEligibleNode", "2"), condition("False", "NoEligibleNode"), None, id="still"),
-        pytest.param(None, condition("False", "AddressConflict"), "AddressConflict", id="a conflict"),
+        pytest.param(None, announced("True", "Announced"), ["Announced"], id="answered for the first time"),
+        pytest.param(announced("True", "Announced"), announced("True", "Announced"), [], id="nothing new"),
+        pytest.param(announced("True", "Announced", "n1"), announced("True", "Announced"), ["Announced"], id="moved"),
+        pytest.param(None, announced("Unknown", "NoHolder"), [], id="not known yet"),
+        pytest.param(None, announced("False", "NoEndpoints"), ["NoEndpoints"], id="no endpoints"),
+        pytest.param(None, announced("False", "NoEligibleNode"), ["UnAvailableLoadBalancer"], id="no node"),
+        pytest.param(announced("False", "NoEligibleNode", "2"), announced("False", "NoEligibleNode"), [], id="still"),
+        pytest.param(None, announced("False", "AddressConflict"), [], id="not taken: the conflict itself is told"),
+        pytest.param(None, reachable("Unknown", "NotProbed"), [], id="nobody probes"),
+        pytest.param(None, reachable("True", "ProbeAnswered"), [], id="reached from the first"),
+        pytest.param(
+            reachable("True", "ProbeAnswered"), reachable("False", "NotReachable"), ["NotReachable"], id="lost"
+        ),
+        pytest.param(reachable("False", "NotReachable"), reachable("False", "NotReachable"), [], id="still lost"),
+        pytest.param(
+            reachable("False", "NotReachable"),
+            reachable("True", "ProbeAnswered"),
+            ["ProbeAnswered"],
+            id="reached again",
+        ),
+        pytest.param(reachable("False", "NotReachable"), reachable("Unknown", "NotProbed"), [], id="nobody probes now"),
+        pytest.param(None, conflict("by 3c::1"), ["AddressConflict"], id="a stranger claims it"),
+        pytest.param(conflict("by 3c::1"), conflict("by 3c::1"), [], id="the same stranger"),
+        pytest.param(conflict("by 3c::1"), conflict("by 3c::2"), ["AddressConflict"], id="another stranger"),
+        pytest.param(conflict("by 3c::1"), None, ["AddressConflictEnded"], id="nobody else any more"),
     ],
 )
-def test_events(have: Condition | None, want: Condition, expected: str | None) -> None:
+def test_events(have: Condition | None, want: Condition | None, expected: list[str]) -> None:
     service = Service(metadata=Meta(name="web"), status=ServiceStatus(conditions=(have,) if have else ()))
-    said = service_event(service, want)
-    assert (said.reason if said else None) == expected
+    assert [said.reason for said in service_events(service, (want,) if want else ())] == expected
+
+
+TWO = segment(seat("n1", 1), seat("n2", 2), holder=1)
+SILENT = AgentVIPs(probed=1, unreachable=(VIPUnreachable(vip="192.0.2.7", message="no ARP reply on eth0"),))
+
+
+@pytest.mark.parametrize(
+    ("table", "said", "status", "reason"),
+    [
+        pytest.param(TWO, {"n2": AgentVIPs(probed=1)}, "True", "ProbeAnswered", id="the next in line misses nothing"),
+        pytest.param(TWO, {"n2": AgentVIPs()}, "Unknown", "NotProbed", id="nobody probes"),
+        pytest.param(TWO, {"n1": AgentVIPs(probed=1)}, "Unknown", "NotProbed", id="only the holder probes, others"),
+        pytest.param(TWO, {"n2": SILENT}, "False", "NotReachable", id="the next in line gets no answer"),
+        pytest.param(TWO, {"n1": SILENT}, "Unknown", "NotProbed", id="what the holder said before it held"),
+        pytest.param(
+            segment(seat("n1", 1), seat("n2", 2, state="Gone"), holder=1),
+            {"n2": SILENT},
+            "Unknown",
+            "NotProbed",
+            id="what a node said that is gone",
+        ),
+        pytest.param(
+            segment(seat("n1", 1), seat("n2", 2)), {"n2": SILENT}, "Unknown", "NotProbed", id="nobody announces it"
+        ),
+    ],
+)
+def test_whether_it_is_reached(table: Segment, said: dict[str, AgentVIPs], status: str, reason: str) -> None:
+    agents = {
+        node: NodeAgent(metadata=Meta(name=node), status=NodeAgentStatus(vips=vips)) for node, vips in said.items()
+    }
+    reach = look(VIP, [Table.of(table)], agents).reach
+    assert (reach.status, reach.reason) == (status, reason)
+
+
+def test_who_asked_in_vain_is_named() -> None:
+    agents = {"n2": NodeAgent(metadata=Meta(name="n2"), status=NodeAgentStatus(vips=SILENT))}
+    told = "192.0.2.7 is announced by n1, but n2 gets no answer: no ARP reply on eth0"
+    assert look(VIP, [Table.of(TWO)], agents).reach.message == told
+
+
+TOLD = "192.0.2.7 is also claimed by 3c:ec:ef:12:34:56"
+
+
+def test_a_stranger_is_named_whether_the_holder_defends_the_vip_or_does_not_take_it() -> None:
+    defended = NodeAgentStatus(vips=AgentVIPs(conflicts=(VIPConflict(vip="192.0.2.7", mac="3c:ec:ef:12:34:56"),)))
+    sight = look(VIP, [Table.of(TWO)], {"n1": NodeAgent(metadata=Meta(name="n1"), status=defended)})
+    assert (sight.status, sight.conflict) == ("True", TOLD)
+    sight = look(VIP, [Table.of(TWO)], {"n1": agent("n1", "AddressConflict", TOLD)})
+    assert (sight.status, sight.reason, sight.conflict) == ("False", "AddressConflict", TOLD)
+    types = {item.type for item in vip_status(VIP, sight, NOW).conditions}
+    assert types == {"Announced", "Ready", "Reachable", "AddressConflict"}
+    ended = look(VIP, [Table.of(TWO)], {"n1": agent("n1")})
+    after = msgspec.structs.replace(VIP, status=vip_status(VIP, sight, NOW))
+    assert {item.type for item in vip_status(after, ended, NOW).conditions} == types - {"AddressConflict"}
 
 
 def test_only_what_changed_hands_is_looked_at() -> None:
@@ -218,3 +324,7 @@ def test_only_what_changed_hands_is_looked_at() -> None:
     assert changed_groups(None, one) == {"b-1"}
     assert changed_vips(agent("n1"), agent("n1", "LinkDown")) == {"192.0.2.7"}
     assert changed_vips(agent("n1", "LinkDown"), agent("n1", "LinkDown")) == frozenset()
+    silent = NodeAgent(metadata=Meta(name="n1"), status=NodeAgentStatus(vips=SILENT))
+    assert changed_vips(agent("n1"), silent) == {"192.0.2.7"}
+    assert probing_changed(agent("n1"), silent)
+    assert not probing_changed(silent, silent)
