@@ -3,12 +3,12 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
 from nodeagent.neighbours import plan
-from nodeagent.neighbours.plan import Address, Settings, State
+from nodeagent.neighbours.plan import DEFENCE, Address, Settings, State
 from roost.frames.ethernet import Mac
 from roost.process import Clock, Unreachable
 
@@ -91,15 +91,21 @@ class PacketSocket:
 class Announcer:
     """Announces on one device the VIPs it is told to; `announce()` runs in a task of its own.
 
-    *mac* is the device's, and may be set anew when that changes; *sent* counts since the start.
+    *mac* is the device's, and may be set anew when that changes; *sent* counts since the start. *may* is asked before
+    each frame leaves: kernels before 5.16 have no gate that stops frames of our own making.
     """
 
-    def __init__(self, wire: Wire, mac: Mac, clock: Clock, settings: Settings) -> None:
+    def __init__(
+        self, wire: Wire, mac: Mac, clock: Clock, settings: Settings, may: Callable[[Address], bool] = lambda _: True
+    ) -> None:
         self.mac = mac
         self.sent = Sent()
         self.announced: frozenset[Address] = frozenset()
-        self._wire, self._clock = wire, clock
+        self._wire, self._clock, self._may = wire, clock, may
         self._state = State.silent(settings)
+        self._defended: dict[Address, float] = {}  # when each was last defended
+        self._to_defend: set[Address] = set()
+        self._all_again = float("-inf")
         self._changed = asyncio.Event()
 
     def want(self, vips: Set[Address]) -> None:
@@ -107,21 +113,48 @@ class Announcer:
         have, self.announced = self.announced, frozenset(vips)
         if gone := have - vips:
             self._state = plan.stop(self._state, gone)
+            for vip in gone:
+                self._defended.pop(vip, None)
         if new := vips - have:
             self.again(new)
 
     def again(self, vips: Iterable[Address]) -> None:
-        """Announce *vips* as if they were new: somebody else was heard to claim them, or the link came back."""
+        """Announce *vips* as if they were new: the link came back, or has another MAC."""
         self._state = plan.start(self._state, vips, self._clock.now())
         self._changed.set()
+
+    def defend(self, vips: Iterable[Address]) -> None:
+        """Announce those of *vips* that are announced here once more, for somebody else was heard to claim them.
+
+        Each at most once a second, all within the slow rate: a forger is answered, but commands no flood.
+        """
+        now = self._clock.now()
+        for vip in vips:
+            if vip in self.announced and now - self._defended.get(vip, float("-inf")) >= DEFENCE:
+                self._defended[vip] = now
+                self._to_defend.add(vip)
+                self._changed.set()
+
+    def heard_back(self) -> None:
+        """Announce all again, at most once a second: a holder that was outwaited is heard, and may have claimed."""
+        now = self._clock.now()
+        if now - self._all_again >= DEFENCE:
+            self._all_again = now
+            self.again(self.announced)
 
     async def announce(self) -> NoReturn:
         """Send every frame when it is due."""
         while True:
             self._changed.clear()
-            due = plan.due(self._state, self._clock.now())
+            now = self._clock.now()
+            to_defend, self._to_defend = self._to_defend, set()
+            if to_defend:
+                self._state = plan.defend(self._state, to_defend, now)
+            due = plan.due(self._state, now)
             self._state = due.state
-            self.sent += self._wire.send([plan.frame(turn, self.mac) for turn in due.turns])
+            allowed = [turn for turn in due.turns if self._may(turn.vip)]
+            self.sent += self._wire.send([plan.frame(turn, self.mac) for turn in allowed])
+            self.sent += Sent(refused=len(due.turns) - len(allowed))
             await self._until(due.wake)
 
     async def _until(self, wake: float | None) -> None:

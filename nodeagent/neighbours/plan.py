@@ -12,6 +12,7 @@ from roost.frames.ethernet import Mac
 Address = IPv4Address | IPv6Address
 
 ROUNDS = (0.0, 0.05, 0.15, 0.4, 1.0, 3.0)  # seconds after the start; then every Settings.repeat
+DEFENCE = 1.0  # seconds between two announcements of a VIP because somebody else claims it (RFC 5227 §2.4 has 10)
 TICK = 0.01  # seconds between two portions, while more waits than may be sent at once
 BURST = 0.02  # seconds' worth of frames that may be made up for after a late wake-up
 
@@ -101,6 +102,19 @@ def start(state: State, vips: Iterable[Address], now: float) -> State:
     fresh = dict.fromkeys(vips)
     rest = stop(state, fresh.keys())
     return replace(rest, new=(*rest.new, *(Turn(vip, now, now, Form.FIRST) for vip in fresh)))
+
+
+def defend(state: State, vips: Set[Address], now: float) -> State:
+    """Announce those of *vips* that wait for their next round once more, as soon as the slow lane has room.
+
+    One frame of each form; their rounds stay as they are.
+    """
+    waiting = [replace(turn, due=now) for turn in state.later if turn.vip in vips]
+    ready = list(state.ready)
+    for turn in waiting:
+        insort_right(ready, turn, key=_newest)
+    later = tuple(turn for turn in state.later if turn.vip not in vips)
+    return replace(state, ready=tuple(ready), later=later)
 
 
 def stop(state: State, vips: Set[Address]) -> State:

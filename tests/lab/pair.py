@@ -52,6 +52,11 @@ class Pair:
                 return heard
         return None
 
+    def replug(self) -> None:
+        """Take the client's end in hand again, after its device was made anew."""
+        self.wire.close()
+        self.wire = _plugged(self.client)
+
     def forget(self) -> None:
         """Drop what the client heard so far."""
         while select.select([self.wire], [], [], 0)[0]:
@@ -77,6 +82,17 @@ class Pair:
             sender.sendto(b"data", (str(target), 9))
 
 
+def _plugged(client: str) -> socket.socket:
+    """The client's end of the wire."""
+    netns.pushns(client)
+    try:
+        wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL))
+    finally:
+        netns.popns()
+    wire.bind((UPLINK, _ALL))
+    return wire
+
+
 @contextmanager
 def pair() -> Iterator[Pair]:
     """Make the segment, move this thread into the node, and take everything away in the end."""
@@ -91,18 +107,13 @@ def pair() -> Iterator[Pair]:
             ip("-n", name, "link", "set", UPLINK, "address", str(mac), "up")
             for address, length in zip(addresses, (24, 64), strict=True):
                 ip("-n", name, "addr", "add", f"{address}/{length}", "dev", UPLINK, *nodad(address))
-        netns.pushns(client)
+        made = Pair(node, client, _plugged(client))
+        netns.pushns(node)
         try:
-            wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL))
+            yield made
         finally:
             netns.popns()
-        with wire:
-            wire.bind((UPLINK, _ALL))
-            netns.pushns(node)
-            try:
-                yield Pair(node, client, wire)
-            finally:
-                netns.popns()
+            made.wire.close()
     finally:
         for name in (node, client):
             ip("netns", "delete", name)

@@ -1,17 +1,43 @@
-"""Announcements on a real wire: a client that knew another MAC learns ours, and the gate holds back the rest."""
+"""Announcements, questions and listening on a real wire, and what the gate holds back of them."""
 
 import asyncio
+import itertools
 import json
+import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from nodeagent.gate.apply import Gate
 from nodeagent.neighbours.apply import Announcer, PacketSocket, Sent
+from nodeagent.neighbours.hearing import STATIONS, Heard
+from nodeagent.neighbours.listening import PacketEar
 from nodeagent.neighbours.plan import Form, Settings, Turn, frame
-from roost.frames import Claim, Kind
+from roost.frames import Claim, Kind, Mac, arp, ndp
 from roost.process import RealClock
-from tests.lab.pair import NODE_MAC, QUIET, UPLINK, VIP4, VIP6, Address, Pair, ip, pair, until
+from tests.lab.pair import (
+    CLIENT4,
+    CLIENT6,
+    CLIENT_MAC,
+    NODE4,
+    NODE6,
+    NODE_MAC,
+    OTHER4,
+    OTHER6,
+    PATIENCE,
+    QUIET,
+    UPLINK,
+    VIP4,
+    VIP6,
+    Address,
+    Pair,
+    ip,
+    nodad,
+    pair,
+    until,
+)
+from tests.nodeagent.neighbours.contract import HearingContract, Stage, at_work
 
 OTHER_MAC = "02:00:00:00:00:99"
 
@@ -94,3 +120,162 @@ def test_a_link_that_is_down_or_gone_is_counted_and_its_successor_used(segment: 
     ip("link", "set", "far", "up")
     ip("link", "set", UPLINK, "up")
     assert wire.send(frames) == Sent(frames=1)
+
+
+@pytest.fixture
+async def stage(segment: Pair, wire: PacketSocket) -> AsyncIterator[Stage]:
+    """The client is the stranger."""
+
+    def appear(address: Address) -> None:
+        ip("-n", segment.client, "addr", "add", f"{address}/{address.max_prefixlen}", "dev", UPLINK, *nodad(address))
+
+    def unplug() -> None:
+        ip("link", "delete", UPLINK)
+
+    ear = PacketEar(UPLINK)
+    async with at_work(wire, ear) as (listener, prober):
+        yield Stage(wire, ear, listener, prober, appear, segment.wire.send, unplug)
+
+
+class TestHearingInTheKernel(HearingContract):
+    pass
+
+
+def have(vip: Address, *where: str) -> None:
+    ip("addr", "add", f"{vip}/{vip.max_prefixlen}", "dev", *(where or [UPLINK]), *nodad(vip))
+
+
+async def test_the_gate_stops_no_probe_and_the_own_kernel_answers_none(segment: Pair, stage: Stage) -> None:
+    """Neither fenced nor held, permitted or not: a probe leaves, and asks others only."""
+    stage.appear(OTHER4)
+    stage.appear(OTHER6)
+    for vip in (VIP4, VIP6):
+        have(vip)
+    everything, strangers = [VIP4, VIP6, OTHER4, OTHER6], {OTHER4: CLIENT_MAC, OTHER6: CLIENT_MAC}
+    with Gate(UPLINK) as gate:
+        gate.install()
+        gate.guard(set(everything))
+        assert await stage.prober.probe(everything) == strangers
+        gate.hold({VIP4, VIP6})
+        gate.permit_create(60_000)
+        assert await stage.prober.probe(everything) == strangers
+        assert await stage.prober.answers([OTHER4])
+        assert await stage.prober.answers([OTHER6])
+
+
+async def test_a_probe_teaches_nobody(segment: Pair, stage: Stage) -> None:
+    for vip in (VIP4, VIP6):
+        ip("-n", segment.client, "neigh", "replace", str(vip), "lladdr", OTHER_MAC, "dev", UPLINK, "nud", "stale")
+    segment.forget()
+    assert await stage.prober.probe([VIP4, VIP6]) == {}
+    assert {believed(segment, vip) for vip in (VIP4, VIP6)} == {OTHER_MAC}
+    assert segment.hears(VIP4, QUIET) is None
+
+
+async def test_another_device_of_this_node_is_no_stranger(segment: Pair, stage: Stage) -> None:
+    """Two devices on one segment: Linux answers on either for an address of the other."""
+    second = Mac.parse("02:00:00:00:00:03")
+    ip("-n", segment.client, "link", "add", "switch", "type", "bridge")
+    ip("-n", segment.client, "link", "set", "switch", "up")
+    ip("-n", segment.client, "link", "set", UPLINK, "master", "switch")
+    ip("link", "add", "second", "address", str(second), "type", "veth", "peer", "name", "port", "netns", segment.client)
+    ip("-n", segment.client, "link", "set", "port", "master", "switch", "up")
+    ip("link", "set", "second", "up")
+    have(VIP4, "lo")
+    assert await stage.prober.probe([VIP4]) == {VIP4: second}
+    stage.listener.own = {NODE_MAC, second}
+    assert await stage.prober.probe([VIP4]) == {}
+
+
+async def test_ordinary_traffic_is_not_even_looked_at(segment: Pair, stage: Stage) -> None:
+    for number, address in enumerate((CLIENT4, CLIENT6)):
+        segment.forget()
+        segment.send_from((NODE4, NODE6)[number], address)  # after this both know each other
+        until(lambda: b"data" in segment.wire.recv(2048), "the datagram arrives")
+    await stage.hears(arp.announcement(OTHER4, CLIENT_MAC), lambda who: who.address == OTHER4)
+    before = stage.listener.counted
+    for family, address in ((socket.AF_INET, NODE4), (socket.AF_INET6, NODE6)):
+        await asyncio.to_thread(data_from, segment, family, address)
+    await stage.hears(arp.announcement(OTHER4, CLIENT_MAC), lambda who: who.address == OTHER4)
+    assert stage.listener.counted - before < 10, "a hundred datagrams came by"
+
+
+def data_from(segment: Pair, family: socket.AddressFamily, address: Address) -> None:
+    """A hundred datagrams of the client to *address* of the node, which have arrived when this returns."""
+    with socket.socket(family, socket.SOCK_DGRAM) as receiver:
+        receiver.bind((str(address), 0))
+        receiver.settimeout(PATIENCE)
+        version = 4 if family == socket.AF_INET else 6
+        program = (
+            "import socket, sys; out = socket.socket(int(sys.argv[1]), socket.SOCK_DGRAM);"
+            "[out.sendto(b'data', (sys.argv[2], int(sys.argv[3]))) for _ in range(100)]"
+        )
+        port = str(receiver.getsockname()[1])
+        ip("netns", "exec", segment.client, "python3", "-c", program, str(int(family)), str(address), port)
+        assert [receiver.recv(16) for _ in range(100)] == [b"data"] * 100, f"IPv{version}"
+
+
+async def test_a_flood_of_forged_arp_starves_nobody_and_drowns_no_answer(segment: Pair, stage: Stage) -> None:
+    """Faster than can be read: the loop turns on, the memory stays small, and who has an address is found."""
+    stage.appear(VIP4)
+    stage.appear(VIP6)
+    done, sent = threading.Event(), itertools.count()
+
+    def forge() -> None:
+        number = 0
+        while not done.is_set():
+            number = next(sent)
+            sender = Mac(b"\x06\x00" + number.to_bytes(4, "big"))
+            segment.wire.send(arp.announcement(NODE4 + 65_536 + number % 50_000, sender))
+
+    forger = threading.Thread(target=forge)
+    forger.start()
+    try:
+        async with asyncio.timeout(30):
+            while stage.listener.dropped == 0:  # noqa: ASYNC110 - counters tell nobody
+                await asyncio.sleep(0.001)
+        for _ in range(5):
+            assert await stage.prober.probe([VIP4, OTHER4, VIP6]) == {VIP4: CLIENT_MAC, VIP6: CLIENT_MAC}
+    finally:
+        done.set()
+        forger.join()
+    assert next(sent) > stage.listener.counted
+    assert len(stage.listener.stations.recent(RealClock().now())) <= STATIONS
+
+
+@pytest.mark.parametrize("vip", [pytest.param(VIP4, id="ARP"), pytest.param(VIP6, id="Neighbour Discovery")])
+async def test_a_device_that_was_down_or_replaced_is_heard_again(segment: Pair, stage: Stage, vip: Address) -> None:
+    claim = arp.announcement(vip, CLIENT_MAC) if vip.version == 4 else ndp.announcement(vip, CLIENT_MAC)
+    told = list[Heard]()
+    stage.listener.tell(told.append)
+
+    async def heard_again() -> None:
+        told.clear()
+        async with asyncio.timeout(PATIENCE):
+            while not [who for who in told if who.address == vip]:
+                segment.wire.send(claim)
+                await asyncio.sleep(0.02)
+
+    await heard_again()
+    ip("link", "set", UPLINK, "down")
+    await asyncio.sleep(0)
+    ip("link", "set", UPLINK, "up")
+    await heard_again()
+    ip("link", "delete", UPLINK)
+    ip("link", "add", UPLINK, "type", "veth", "peer", "name", UPLINK, "netns", segment.client)
+    ip("-n", segment.client, "link", "set", UPLINK, "up")
+    ip("link", "set", UPLINK, "up")
+    segment.replug()
+    await heard_again()
+
+
+async def test_defence_and_return_announce_again(segment: Pair, announcer: Announcer) -> None:
+    announcer.want({VIP4, VIP6})
+    async with asyncio.timeout(PATIENCE):
+        while announcer.sent.frames < 3 * 6:  # noqa: ASYNC110 - counters tell nobody
+            await asyncio.sleep(0.001)
+    ip("-n", segment.client, "neigh", "replace", str(VIP4), "lladdr", OTHER_MAC, "dev", UPLINK, "nud", "reachable")
+    announcer.defend({VIP4})
+    async with asyncio.timeout(PATIENCE):
+        while believed(segment, VIP4) != str(NODE_MAC):  # noqa: ASYNC110 - kernels tell nobody
+            await asyncio.sleep(0.001)

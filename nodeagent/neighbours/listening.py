@@ -1,0 +1,209 @@
+"""Frames into this program: sockets that the kernel filters, and the task that tells who was heard to claim what."""
+
+import asyncio
+import ctypes
+import errno
+import itertools
+import socket
+import struct
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
+
+from nodeagent.neighbours.hearing import INLETS, Heard, Inlet, Stations, heard, packed
+from roost.frames import Mac
+from roost.process import Clock, Unreachable
+
+AT_ONCE = 32  # frames of each inlet that one turn takes; then others have theirs
+REST = 0.01  # seconds after a turn that left some: of a flood the kernel drops what that is too little for
+RETRY = 0.5  # seconds between two attempts to open a device that is not there
+
+_BUFFER = 1 << 18  # octets a socket; some 300 frames, as the kernel counts them
+_LONGEST = 2048  # octets that are read of a frame
+_GONE = {errno.ENETDOWN, errno.ENXIO, errno.ENODEV}
+_SOL_PACKET, _PACKET_STATISTICS, _SO_ATTACH_FILTER = 263, 6, 26  # linux/if_packet.h, asm-generic/socket.h
+_STATISTICS = struct.Struct("=II")  # struct tpacket_stats: packets, and how many of them were dropped
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """Some frames, and whether more of them wait."""
+
+    frames: tuple[bytes, ...]
+    more: bool
+
+
+class Ear(Protocol):
+    """A device to hear ARP and Neighbour Discovery on; `dropped` counts frames that came faster than they were read."""
+
+    @property
+    def dropped(self) -> int: ...
+    def open(self) -> bool: ...
+    def close(self) -> None: ...
+    async def readable(self) -> None: ...
+    def read(self, most: int) -> Caught: ...
+
+
+class PacketEar:
+    """Hears one device by packet sockets (packet(7)): what others send, never what leaves here."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self._index, self._dropped = 0, 0
+        self._sockets: tuple[socket.socket, ...] = ()
+        self._armed: tuple[socket.socket, ...] = ()
+        self._woken = asyncio.Event()
+
+    @property
+    def dropped(self) -> int:
+        for inlet in self._sockets:
+            counted = inlet.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)  # and the kernel forgets them
+            self._dropped += _STATISTICS.unpack(counted)[1]
+        return self._dropped
+
+    def open(self) -> bool:
+        """Hear from now on, if not already; False: there is no such device. Raises Unreachable where it may not."""
+        index = _index(self.device)
+        if index and index == self._index and self._sockets:
+            return True  # if it is down, the same sockets hear again once it is up
+        self.close()
+        opened = list[socket.socket]()
+        try:
+            for inlet in INLETS.values() if index else ():
+                opened.append(_opened(self.device, inlet))
+        except OSError as error:
+            for each in opened:
+                each.close()
+            if error.errno in _GONE:
+                return False
+            raise Unreachable(f"packet socket on {self.device}: {error}") from error
+        self._index, self._sockets = index, tuple(opened)
+        return bool(opened)
+
+    def close(self) -> None:
+        self._dropped = self.dropped
+        self._disarm()
+        self._woken.set()
+        for inlet in self._sockets:
+            inlet.close()
+        self._sockets = ()
+
+    async def readable(self) -> None:
+        """Return when there is something to read, or the sockets have been closed."""
+        self._woken.clear()
+        self._armed = self._sockets
+        for inlet in self._armed:
+            asyncio.get_running_loop().add_reader(inlet, self._woken.set)
+        try:
+            await self._woken.wait()
+        finally:
+            self._disarm()
+
+    def _disarm(self) -> None:
+        """Have the loop look at them no more: it would turn for as long as nobody reads."""
+        for inlet in self._armed:
+            asyncio.get_running_loop().remove_reader(inlet)
+        self._armed = ()
+
+    def read(self, most: int) -> Caught:
+        """At most *most* frames of each inlet, answers to us first; of a device that is gone there are none."""
+        frames, more = list[bytes](), False
+        for inlet in self._sockets:
+            some = list(itertools.islice(self._waiting(inlet), most))
+            more |= len(some) == most
+            frames += some
+        if self._sockets and _index(self.device) != self._index:
+            self.close()
+        return Caught(tuple(frames), more)
+
+    def _waiting(self, inlet: socket.socket) -> Iterator[bytes]:
+        """The frames that wait; a device that went down says so once, which is no error. Raises Unreachable."""
+        try:
+            while True:
+                yield inlet.recv(_LONGEST)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise Unreachable(f"packet socket on {self.device}: {error}") from error
+
+
+def _index(device: str) -> int:
+    """0: there is no such device."""
+    try:
+        return socket.if_nametoindex(device)
+    except OSError:
+        return 0
+
+
+def _opened(device: str, inlet: Inlet) -> socket.socket:
+    """A socket that hears nothing until its filter is in place. Raises OSError."""
+    opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    try:
+        program = ctypes.create_string_buffer(packed(inlet.program))
+        pointer = struct.pack("@HP", len(inlet.program), ctypes.addressof(program))  # struct sock_fprog
+        opened.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        opened.setblocking(False)
+        opened.bind((device, inlet.ethertype))
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+class Listener:
+    """Tells who was heard to claim what on one device; `listen()` runs in a task of its own.
+
+    *own* are the MACs of this node, on whichever device: two on one segment hear each other. They may be set anew.
+    *counted* are the frames that were looked at since the start.
+    """
+
+    def __init__(self, ear: Ear, own: Set[Mac], clock: Clock) -> None:
+        self.own = own
+        self.stations = Stations()
+        self.counted = 0
+        self._ear, self._clock = ear, clock
+        self._told: tuple[Callable[[Heard], None], ...] = ()
+
+    @property
+    def dropped(self) -> int:
+        """Frames that were not looked at, because they came faster than a listener reads."""
+        return self._ear.dropped
+
+    def tell(self, whom: Callable[[Heard], None]) -> Callable[[], None]:
+        """Call *whom* with every claim that is heard, until the function that this returns is called."""
+        self._told += (whom,)
+
+        def no_more() -> None:
+            self._told = tuple(each for each in self._told if each is not whom)
+
+        return no_more
+
+    def hears(self) -> bool:
+        """Whether frames are heard from now on at the latest. Raises Unreachable where that is not allowed."""
+        return self._ear.open()
+
+    async def listen(self) -> NoReturn:
+        """Tell what is heard, for ever; a device that is not there is waited for. Raises Unreachable."""
+        try:
+            while True:
+                if not self._ear.open():
+                    await self._clock.sleep(RETRY)
+                    continue
+                await self._ear.readable()
+                caught = self._ear.read(AT_ONCE)
+                self._take(caught.frames)
+                await self._clock.sleep(REST if caught.more else 0.0)
+        finally:
+            self._ear.close()
+
+    def _take(self, frames: Sequence[bytes]) -> None:
+        now = self._clock.now()
+        self.counted += len(frames)
+        for frame in frames:
+            who = heard(frame, self.own, now)
+            if who is not None:
+                self.stations.note(who)
+                for whom in self._told:
+                    whom(who)

@@ -1,0 +1,100 @@
+"""Questions to the segment: who has an address that this node means to claim, and whether anybody is there at all."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from nodeagent.neighbours.apply import Wire
+from nodeagent.neighbours.hearing import ANSWERS, Address, Asking, Heard, Prefix, question
+from nodeagent.neighbours.listening import Listener
+from nodeagent.neighbours.plan import TICK, Lane
+from roost.frames.ethernet import Mac
+from roost.process import Clock, Unreachable
+
+
+class Prober:
+    """Asks on one device, from *mac*, and hears the answers by *listener*, whose task must run.
+
+    At most *rate* questions a second, all who ask together. *mac* and *prefixes* (the device's own) may be set anew.
+    """
+
+    def __init__(self, wire: Wire, listener: Listener, mac: Mac, clock: Clock, rate: int) -> None:
+        self.mac = mac
+        self.prefixes: tuple[Prefix, ...] = ()
+        self._wire, self._listener, self._clock = wire, listener, clock
+        self._lane = Lane(rate)
+
+    async def probe(
+        self, addresses: Iterable[Address], *, times: int = 3, every: float = 0.040
+    ) -> Mapping[Address, Mac]:
+        """Who else has *addresses*: each is asked for *times*, *every* seconds apart, without claiming it.
+
+        Returns *every* seconds after the last question, or when all have answered. Raises Unreachable when a question
+        could not leave or an answer could not be heard: then nobody knows. Without carrier all is silent; the caller
+        knows the link.
+        """
+        found = dict[Address, Mac]()
+
+        asking = Asking(tuple(dict.fromkeys(addresses)), times, every)
+        wanted = frozenset(asking.fresh)
+
+        def hear(who: Heard) -> bool:
+            return who.address in wanted and found.setdefault(who.address, who.mac) == who.mac
+
+        await self._ask(asking, hear, lambda: len(found) == len(wanted))
+        return found
+
+    async def answers(self, anchors: Sequence[Address], *, times: int = 3, every: float = 0.100) -> bool:
+        """Whether one of *anchors* answers; True as soon as one does. A device that is gone hears nobody.
+
+        Asked as a kernel would, from this node's own address, where it has one beside the anchor's.
+        """
+        answered = asyncio.Event()
+
+        def hear(who: Heard) -> bool:
+            if who.address in anchors and who.form in ANSWERS:
+                answered.set()
+            return answered.is_set()
+
+        try:
+            await self._ask(Asking(tuple(anchors), times, every), hear, answered.is_set, self.prefixes)
+        except Unreachable:
+            return False
+        return answered.is_set()
+
+    async def _ask(
+        self, asking: Asking, hear: Callable[[Heard], bool], enough: Callable[[], bool], sources: Sequence[Prefix] = ()
+    ) -> None:
+        """Ask until *enough*, or until the last answer would have come. Raises Unreachable."""
+        news = asyncio.Event()
+
+        def told(who: Heard) -> None:
+            if hear(who):
+                news.set()
+
+        no_more = self._listener.tell(told)
+        try:
+            while not enough():
+                news.clear()
+                now = self._clock.now()
+                asked, asking = asking.next(self._lane.room(now), now)
+                self._lane = self._lane.after(len(asked), now)
+                self._send([question(target, self.mac, sources) for target in asked])
+                if asking.all_sent and now >= asking.ends:
+                    return
+                await self._until(asking.wake(now, TICK), news)
+        finally:
+            no_more()
+
+    def _send(self, frames: Sequence[bytes]) -> None:
+        if not self._listener.hears():
+            raise Unreachable("no such device to hear answers on")
+        sent = self._wire.send(frames)
+        if sent.frames < len(frames):
+            raise Unreachable(f"{len(frames) - sent.frames} of {len(frames)} questions could not be sent")
+
+    async def _until(self, wake: float, news: asyncio.Event) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, wake - self._clock.now())):
+                await news.wait()
+        except TimeoutError:
+            pass

@@ -1,0 +1,160 @@
+"""What hearing and asking do, on a device in memory and on one in the kernel."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address as ip
+from ipaddress import ip_interface
+
+import pytest
+
+from nodeagent.neighbours.apply import Wire
+from nodeagent.neighbours.hearing import Address, Heard
+from nodeagent.neighbours.listening import Ear, Listener
+from nodeagent.neighbours.probing import Prober
+from roost.frames import Arp, Frame, Kind, Mac, arp, ndp
+from roost.frames.ethernet import ARP, BROADCAST
+from roost.process import RealClock, Unreachable
+
+NODE_MAC, STRANGER = Mac.parse("02:00:00:00:00:01"), Mac.parse("02:00:00:00:00:02")
+PREFIXES = (ip_interface("10.1.0.1/24"), ip_interface("fd01::1/64"))
+FOUR, SIX = ip("10.1.0.100"), ip("fd01::100")
+FREE4, FREE6 = ip("10.1.0.101"), ip("fd01::101")
+PATIENCE = 5.0
+
+
+@dataclass
+class Stage:
+    """A device with a station beyond it: *appear* gives that one an address, *say* has it send a frame."""
+
+    wire: Wire
+    ear: Ear
+    listener: Listener
+    prober: Prober
+    appear: Callable[[Address], None]
+    say: Callable[[bytes], None]
+    unplug: Callable[[], None]  # the device goes
+
+    async def hears(self, frame: bytes, condition: Callable[[Heard], bool]) -> Heard:
+        """What is heard when *frame* is sent; other claims may pass by before."""
+        found = asyncio.get_running_loop().create_future()
+
+        def told(who: Heard) -> None:
+            if condition(who) and not found.done():
+                found.set_result(who)
+
+        no_more = self.listener.tell(told)
+        self.say(frame)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                heard = await found
+                assert isinstance(heard, Heard)
+                return heard
+        finally:
+            no_more()
+
+
+@asynccontextmanager
+async def at_work(wire: Wire, ear: Ear) -> AsyncIterator[tuple[Listener, Prober]]:
+    """A listener whose task runs, and a prober."""
+    clock = RealClock()
+    listener = Listener(ear, {NODE_MAC}, clock)
+    prober = Prober(wire, listener, NODE_MAC, clock, rate=2_000)
+    prober.prefixes = PREFIXES
+    assert listener.hears()
+    async with asyncio.TaskGroup() as tasks:
+        work = tasks.create_task(listener.listen())
+        yield listener, prober
+        work.cancel()
+
+
+CLAIMS = [
+    pytest.param(arp.announcement(ip("10.1.0.7"), STRANGER), ip("10.1.0.7"), Kind.ARP_REQUEST, id="gratuitous ARP"),
+    pytest.param(
+        arp.announcement_as_reply(ip("10.1.0.7"), STRANGER), ip("10.1.0.7"), Kind.ARP_REPLY, id="its reply form"
+    ),
+    pytest.param(
+        arp.question(ip("10.1.0.9"), STRANGER, ip("10.1.0.7")), ip("10.1.0.7"), Kind.ARP_REQUEST, id="an ARP question"
+    ),
+    pytest.param(
+        Frame(
+            NODE_MAC, STRANGER, ARP, Arp(arp.REPLY, STRANGER, ip("10.1.0.7"), NODE_MAC, ip("10.1.0.1")).pack()
+        ).pack(),
+        ip("10.1.0.7"),
+        Kind.ARP_REPLY,
+        id="an ARP answer to us",
+    ),
+    pytest.param(ndp.announcement(ip("fd01::7"), STRANGER), ip("fd01::7"), Kind.ADVERTISEMENT, id="advertisement"),
+    pytest.param(
+        ndp.question(ip("fd01::1"), STRANGER, ip("fd01::7")), ip("fd01::7"), Kind.SOLICITATION, id="solicitation"
+    ),
+]
+NO_CLAIMS = [
+    pytest.param(arp.question(ip("10.1.0.7"), STRANGER, ip("0.0.0.0")), id="an ARP probe"),
+    pytest.param(ndp.question(ip("fd01::7"), STRANGER, ip("::")), id="a probe for a duplicate"),
+    pytest.param(arp.announcement(ip("10.1.0.7"), NODE_MAC), id="our own frame, sent back by a loop"),
+    pytest.param(Frame(BROADCAST, STRANGER, 0x0800, b"E" + bytes(60)).pack(), id="data"),
+]
+
+
+class HearingContract:
+    """Classes that inherit this give a fixture `stage`."""
+
+    @pytest.mark.parametrize(("frame", "address", "form"), CLAIMS)
+    async def test_a_claim_is_told(self, stage: Stage, frame: bytes, address: Address, form: Kind) -> None:
+        who = await stage.hears(frame, lambda who: who.address == address)
+        assert (who.mac, who.form) == (STRANGER, form)
+        assert (address, STRANGER) in [(s.address, s.mac) for s in stage.listener.stations.recent(who.at)]
+
+    @pytest.mark.parametrize("frame", NO_CLAIMS)
+    async def test_what_is_no_claim_of_another_is_not_told(self, stage: Stage, frame: bytes) -> None:
+        told = list[Heard]()
+        stage.listener.tell(told.append)
+        stage.say(frame)
+        last = ndp.announcement(ip("fd01::ff"), STRANGER)
+        stage.say(arp.announcement(ip("10.1.0.255"), STRANGER))
+        await stage.hears(last, lambda who: who.address == ip("fd01::ff"))
+        await stage.prober.probe([FREE4], every=0.01)  # ARP comes in by another socket
+        heard = {who.address for who in told if not who.address.is_link_local}
+        assert heard == {ip("fd01::ff"), ip("10.1.0.255")}
+
+    async def test_nobody_is_told_any_more_who_does_not_want_it(self, stage: Stage) -> None:
+        told = list[Heard]()
+        stage.listener.tell(told.append)()
+        await stage.hears(arp.announcement(ip("10.1.0.7"), STRANGER), lambda who: who.address == ip("10.1.0.7"))
+        assert told == []
+
+    async def test_who_has_an_address_is_found_and_nobody_else(self, stage: Stage) -> None:
+        for address in (FOUR, SIX):
+            stage.appear(address)
+        assert await stage.prober.probe([FOUR, FREE4, SIX, FREE6]) == {FOUR: STRANGER, SIX: STRANGER}
+        assert await stage.prober.probe([FREE4, FREE6]) == {}
+        assert await stage.prober.probe([]) == {}
+
+    async def test_of_many_addresses_those_of_strangers_are_found(self, stage: Stage) -> None:
+        taken = [ip("10.1.0.150"), ip("10.1.0.200"), ip("fd01::200")]
+        for address in taken:
+            stage.appear(address)
+        several = [ip(f"10.1.0.{n}") for n in range(100, 201)] + [ip(f"fd01::{n}") for n in range(150, 201)]
+        assert await stage.prober.probe(several) == dict.fromkeys(taken, STRANGER)
+
+    async def test_an_anchor_answers_for_the_segment(self, stage: Stage) -> None:
+        assert not await stage.prober.answers([FOUR, SIX], times=2, every=0.02)
+        stage.appear(SIX)
+        assert await stage.prober.answers([FOUR, SIX])
+        stage.appear(FOUR)
+        assert await stage.prober.answers([FOUR])
+        stage.prober.prefixes = ()
+        assert await stage.prober.answers([FOUR]), "asked by a probe"
+
+    async def test_what_others_say_unasked_is_no_answer_of_an_anchor(self, stage: Stage) -> None:
+        asking = asyncio.ensure_future(stage.prober.answers([FOUR], times=3, every=0.05))
+        await stage.hears(arp.question(FREE4, STRANGER, FOUR), lambda who: who.address == FOUR)
+        assert not await asking
+
+    async def test_without_a_device_nobody_knows(self, stage: Stage) -> None:
+        stage.unplug()
+        with pytest.raises(Unreachable):
+            await stage.prober.probe([FOUR])
+        assert not await stage.prober.answers([FOUR])
