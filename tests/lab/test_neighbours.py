@@ -151,7 +151,8 @@ async def test_the_gate_stops_no_probe_and_the_own_kernel_answers_none(segment: 
     stage.appear(OTHER6)
     for vip in (VIP4, VIP6):
         have(vip)
-    everything, strangers = [VIP4, VIP6, OTHER4, OTHER6], {OTHER4: CLIENT_MAC, OTHER6: CLIENT_MAC}
+    everything: list[Address] = [VIP4, VIP6, OTHER4, OTHER6]
+    strangers = {OTHER4: CLIENT_MAC, OTHER6: CLIENT_MAC}
     with Gate(UPLINK) as gate:
         gate.install()
         gate.guard(set(everything))
@@ -188,14 +189,15 @@ async def test_another_device_of_this_node_is_no_stranger(segment: Pair, stage: 
 
 
 async def test_ordinary_traffic_is_not_even_looked_at(segment: Pair, stage: Stage) -> None:
-    for number, address in enumerate((CLIENT4, CLIENT6)):
+    met: list[tuple[Address, Address]] = [(NODE4, CLIENT4), (NODE6, CLIENT6)]
+    for node, client in met:
         segment.forget()
-        segment.send_from((NODE4, NODE6)[number], address)  # after this both know each other
+        segment.send_from(node, client)  # after this both know each other
         until(lambda: b"data" in segment.wire.recv(2048), "the datagram arrives")
     await stage.hears(arp.announcement(OTHER4, CLIENT_MAC), lambda who: who.address == OTHER4)
     before = stage.listener.counted
-    for family, address in ((socket.AF_INET, NODE4), (socket.AF_INET6, NODE6)):
-        await asyncio.to_thread(data_from, segment, family, address)
+    await asyncio.to_thread(data_from, segment, socket.AF_INET, NODE4)
+    await asyncio.to_thread(data_from, segment, socket.AF_INET6, NODE6)
     await stage.hears(arp.announcement(OTHER4, CLIENT_MAC), lambda who: who.address == OTHER4)
     assert stage.listener.counted - before < 10, "a hundred datagrams came by"
 

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address as ip
+from ipaddress import IPv4Address as IPv4
+from ipaddress import IPv6Address as IPv6
 from ipaddress import ip_interface
 
 import pytest
@@ -19,8 +20,8 @@ from roost.process import RealClock, Unreachable
 
 NODE_MAC, STRANGER = Mac.parse("02:00:00:00:00:01"), Mac.parse("02:00:00:00:00:02")
 PREFIXES = (ip_interface("10.1.0.1/24"), ip_interface("fd01::1/64"))
-FOUR, SIX = ip("10.1.0.100"), ip("fd01::100")
-FREE4, FREE6 = ip("10.1.0.101"), ip("fd01::101")
+FOUR, SIX = IPv4("10.1.0.100"), IPv6("fd01::100")
+FREE4, FREE6 = IPv4("10.1.0.101"), IPv6("fd01::101")
 PATIENCE = 5.0
 
 
@@ -33,7 +34,7 @@ class Stage:
     listener: Listener
     prober: Prober
     appear: Callable[[Address], None]
-    say: Callable[[bytes], None]
+    say: Callable[[bytes], object]
     unplug: Callable[[], None]  # the device goes
 
     async def hears(self, frame: bytes, condition: Callable[[Heard], bool]) -> Heard:
@@ -70,30 +71,33 @@ async def at_work(wire: Wire, ear: Ear) -> AsyncIterator[tuple[Listener, Prober]
 
 
 CLAIMS = [
-    pytest.param(arp.announcement(ip("10.1.0.7"), STRANGER), ip("10.1.0.7"), Kind.ARP_REQUEST, id="gratuitous ARP"),
+    pytest.param(arp.announcement(IPv4("10.1.0.7"), STRANGER), IPv4("10.1.0.7"), Kind.ARP_REQUEST, id="gratuitous ARP"),
     pytest.param(
-        arp.announcement_as_reply(ip("10.1.0.7"), STRANGER), ip("10.1.0.7"), Kind.ARP_REPLY, id="its reply form"
+        arp.announcement_as_reply(IPv4("10.1.0.7"), STRANGER), IPv4("10.1.0.7"), Kind.ARP_REPLY, id="its reply form"
     ),
     pytest.param(
-        arp.question(ip("10.1.0.9"), STRANGER, ip("10.1.0.7")), ip("10.1.0.7"), Kind.ARP_REQUEST, id="an ARP question"
+        arp.question(IPv4("10.1.0.9"), STRANGER, IPv4("10.1.0.7")),
+        IPv4("10.1.0.7"),
+        Kind.ARP_REQUEST,
+        id="an ARP question",
     ),
     pytest.param(
         Frame(
-            NODE_MAC, STRANGER, ARP, Arp(arp.REPLY, STRANGER, ip("10.1.0.7"), NODE_MAC, ip("10.1.0.1")).pack()
+            NODE_MAC, STRANGER, ARP, Arp(arp.REPLY, STRANGER, IPv4("10.1.0.7"), NODE_MAC, IPv4("10.1.0.1")).pack()
         ).pack(),
-        ip("10.1.0.7"),
+        IPv4("10.1.0.7"),
         Kind.ARP_REPLY,
         id="an ARP answer to us",
     ),
-    pytest.param(ndp.announcement(ip("fd01::7"), STRANGER), ip("fd01::7"), Kind.ADVERTISEMENT, id="advertisement"),
+    pytest.param(ndp.announcement(IPv6("fd01::7"), STRANGER), IPv6("fd01::7"), Kind.ADVERTISEMENT, id="advertisement"),
     pytest.param(
-        ndp.question(ip("fd01::1"), STRANGER, ip("fd01::7")), ip("fd01::7"), Kind.SOLICITATION, id="solicitation"
+        ndp.question(IPv6("fd01::1"), STRANGER, IPv6("fd01::7")), IPv6("fd01::7"), Kind.SOLICITATION, id="solicitation"
     ),
 ]
 NO_CLAIMS = [
-    pytest.param(arp.question(ip("10.1.0.7"), STRANGER, ip("0.0.0.0")), id="an ARP probe"),
-    pytest.param(ndp.question(ip("fd01::7"), STRANGER, ip("::")), id="a probe for a duplicate"),
-    pytest.param(arp.announcement(ip("10.1.0.7"), NODE_MAC), id="our own frame, sent back by a loop"),
+    pytest.param(arp.question(IPv4("10.1.0.7"), STRANGER, IPv4("0.0.0.0")), id="an ARP probe"),
+    pytest.param(ndp.question(IPv6("fd01::7"), STRANGER, IPv6("::")), id="a probe for a duplicate"),
+    pytest.param(arp.announcement(IPv4("10.1.0.7"), NODE_MAC), id="our own frame, sent back by a loop"),
     pytest.param(Frame(BROADCAST, STRANGER, 0x0800, b"E" + bytes(60)).pack(), id="data"),
 ]
 
@@ -112,17 +116,17 @@ class HearingContract:
         told = list[Heard]()
         stage.listener.tell(told.append)
         stage.say(frame)
-        last = ndp.announcement(ip("fd01::ff"), STRANGER)
-        stage.say(arp.announcement(ip("10.1.0.255"), STRANGER))
-        await stage.hears(last, lambda who: who.address == ip("fd01::ff"))
+        last = ndp.announcement(IPv6("fd01::ff"), STRANGER)
+        stage.say(arp.announcement(IPv4("10.1.0.255"), STRANGER))
+        await stage.hears(last, lambda who: who.address == IPv6("fd01::ff"))
         await stage.prober.probe([FREE4], every=0.01)  # ARP comes in by another socket
         heard = {who.address for who in told if not who.address.is_link_local}
-        assert heard == {ip("fd01::ff"), ip("10.1.0.255")}
+        assert heard == {IPv6("fd01::ff"), IPv4("10.1.0.255")}
 
     async def test_nobody_is_told_any_more_who_does_not_want_it(self, stage: Stage) -> None:
         told = list[Heard]()
         stage.listener.tell(told.append)()
-        await stage.hears(arp.announcement(ip("10.1.0.7"), STRANGER), lambda who: who.address == ip("10.1.0.7"))
+        await stage.hears(arp.announcement(IPv4("10.1.0.7"), STRANGER), lambda who: who.address == IPv4("10.1.0.7"))
         assert told == []
 
     async def test_who_has_an_address_is_found_and_nobody_else(self, stage: Stage) -> None:
@@ -133,10 +137,13 @@ class HearingContract:
         assert await stage.prober.probe([]) == {}
 
     async def test_of_many_addresses_those_of_strangers_are_found(self, stage: Stage) -> None:
-        taken = [ip("10.1.0.150"), ip("10.1.0.200"), ip("fd01::200")]
+        taken: list[Address] = [IPv4("10.1.0.150"), IPv4("10.1.0.200"), IPv6("fd01::200")]
         for address in taken:
             stage.appear(address)
-        several = [ip(f"10.1.0.{n}") for n in range(100, 201)] + [ip(f"fd01::{n}") for n in range(150, 201)]
+        several: list[Address] = [
+            *(IPv4(f"10.1.0.{n}") for n in range(100, 201)),
+            *(IPv6(f"fd01::{n}") for n in range(150, 201)),
+        ]
         assert await stage.prober.probe(several) == dict.fromkeys(taken, STRANGER)
 
     async def test_an_anchor_answers_for_the_segment(self, stage: Stage) -> None:

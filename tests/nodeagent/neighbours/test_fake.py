@@ -1,7 +1,7 @@
 """Hearing and asking on a device in memory keep the contract of those in the kernel."""
 
 from collections.abc import AsyncIterator
-from ipaddress import ip_address as ip
+from ipaddress import IPv4Address
 
 import pytest
 
@@ -32,6 +32,6 @@ class TestFakeWire(HearingContract):
 
 async def test_a_flood_is_read_in_portions_and_what_is_too_much_is_counted(stage: Stage) -> None:
     for number in range(MOST + 50):
-        stage.say(arp.announcement(ip("10.2.0.0") + number, STRANGER))
+        stage.say(arp.announcement(IPv4Address("10.2.0.0") + number, STRANGER))
     assert stage.listener.dropped == 50
     assert len(stage.ear.read(AT_ONCE).frames) == AT_ONCE

@@ -16,6 +16,7 @@ from nodeagent.neighbours.plan import (
     Settings,
     State,
     Turn,
+    defend,
     due,
     frame,
     next_round,
@@ -156,3 +157,33 @@ def test_each_announced_vip_has_exactly_one_turn(done: list[tuple[str, set[Addre
 )
 def test_the_frame_of_a_turn_claims_its_vip(turn: Turn, kind: Kind) -> None:
     assert claim(frame(turn, MAC)) == Claim(turn.vip, MAC, kind)
+
+
+class TestDefence:
+    def test_one_frame_of_each_form_and_the_rounds_stay(self) -> None:
+        state = start(State.silent(SETTINGS), [FOUR, SIX], 0.0)
+        now = 0.0
+        while now < 10.0:
+            result = due(state, now)
+            state, now = result.state, result.wake or now
+        sent = list(run(defend(state, {FOUR}, 10.0), 10.0, 34.0))
+        assert [(round(at, 2), turn.form) for at, turn in sent if turn.vip == FOUR] == [
+            (10.0, Form.FIRST),
+            (10.01, Form.REPLY),
+            (33.0, Form.FIRST),
+            (33.01, Form.REPLY),
+        ]
+        assert [round(at, 2) for at, turn in sent if turn.vip == SIX] == [33.0]
+
+    def test_who_is_about_to_be_announced_needs_none(self) -> None:
+        state = start(State.silent(SETTINGS), [FOUR, SIX], 0.0)
+        assert defend(state, {FOUR, SIX, *many(3)}, 0.0) == state
+
+    def test_it_keeps_to_the_slow_lane(self) -> None:
+        vips = set(many(5000))
+        state, now = start(State.silent(SETTINGS), vips, 0.0), 0.0
+        while now < 70.0:
+            result = due(state, now)
+            state, now = result.state, result.wake or now
+        frames = [at for at, _ in run(defend(state, vips, now), now, now + 1.0)]
+        assert len(frames) <= SETTINGS.announce_rate * (1 + BURST) + 1
