@@ -104,26 +104,27 @@ class Index:
 
     def put_node(self, name: str, node: Node | None) -> None:
         if name == self.node:
-            self._own = (node, self._own[1])
             self._addresses = _addresses(node)
-        self._node_changed(name, node)
+            self._own_is(node, self._own[1])
+        else:
+            self._node_is(name, node, None if node is None else fitness(node))
 
     def put_own(self, agent: NodeAgent | None) -> None:
         """This node's NodeAgent: its spec may have the node drained."""
-        self._own = (self._own[0], None if agent is None else agent.spec)
-        self._node_changed(self.node, self._own[0])
+        self._own_is(self._own[0], None if agent is None else agent.spec)
 
-    def _node_changed(self, name: str, node: Node | None) -> None:
-        labels = None if node is None else node.metadata.labels
-        now = None if node is None else fitness(node, self._own[1] if name == self.node else None)
-        if (labels, now) == (self.labels.get(name), self.fitness.get(name)):
-            return
-        self._stale = True
-        if labels is None or now is None:
-            self.labels.pop(name, None)
+    def _own_is(self, node: Node | None, spec: NodeAgentSpec | None) -> None:
+        before, self._own = self.own_fitness, (node, spec)
+        self._stale |= self.own_fitness != before
+        self._node_is(self.node, node, self.own_fitness)
+
+    def _node_is(self, name: str, node: Node | None, now: Fitness | None) -> None:
+        if node is None or now is None:
+            self._stale |= self.labels.pop(name, None) is not None
             self.fitness.pop(name, None)
-        else:
-            self.labels[name], self.fitness[name] = labels, now
+        elif (node.metadata.labels, now) != (self.labels.get(name), self.fitness.get(name)):
+            self._stale = True
+            self.labels[name], self.fitness[name] = node.metadata.labels, now
 
     # -- telling: this node
 

@@ -1,56 +1,32 @@
 """Which VIPs there are to announce, where their endpoints are, and which nodes may hold them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import ip_address
+from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from nodeagent.services.drain import excluded
-from nodeagent.services.endpoints import ready
-from nodeagent.services.plan import Index
+from nodeagent.services.drain import Fitness
+from nodeagent.services.plan import Check, Index
 from nodeagent.services.vips import BUNDLES, bundle, resolve
 from roost.kube.wire import (
     Claim,
-    Endpoint,
-    EndpointConditions,
     EndpointSlice,
     Meta,
     Node,
+    NodeAddress,
+    NodeAgent,
+    NodeAgentSpec,
+    NodeStatus,
     Requirement,
     Selector,
     VirtualIP,
     VirtualIPAnnounce,
     VirtualIPSpec,
 )
-from roost.words import EXCLUDE_LABEL, SERVICE_NAME_LABEL, Reason, vip_name
-
-UPLINK = {"data"}
-SSD = Selector(match_labels={"disk": "ssd"})
-
-
-Value = VirtualIP | EndpointSlice | Node
-
-
-def vip(address: str, group: str, *services: str, announce: VirtualIPAnnounce | None = None) -> VirtualIP:
-    claims = tuple(Claim(namespace="shop", name=name, uid=f"uid of {name}") for name in services)
-    spec = VirtualIPSpec(address=address, group=group, claims=claims, announce=announce or VirtualIPAnnounce())
-    return VirtualIP(metadata=Meta(name=vip_name(ip_address(address))), spec=spec)
-
-
-def piece(service: str, *nodes: str, version: int = 4, ready: bool | None = None) -> EndpointSlice:
-    ends = tuple(Endpoint(node_name=node, conditions=EndpointConditions(ready=ready)) for node in nodes)
-    labels = {SERVICE_NAME_LABEL: service}
-    meta = Meta(name=f"{service}-x", namespace="shop", labels=labels)
-    return EndpointSlice(metadata=meta, address_type=f"IPv{version}", endpoints=ends)
-
-
-def node(name: str, **labels: str) -> Node:
-    return Node(metadata=Meta(name=name, labels={key.replace("_", "-"): value for key, value in labels.items()}))
-
-
-LOCAL = VirtualIPAnnounce(traffic_policy="Local")
+from roost.words import EXCLUDE_LABEL, Reason, vip_name
+from tests.nodeagent.services.objects import GOING, LOCAL, SSD, UPLINK, WEB, node, piece, vip
 
 
 @pytest.mark.parametrize(
@@ -85,32 +61,6 @@ def test_what_is_not_announced_on_layer_2_is_fenced_all_the_same(other: VirtualI
 
 
 @pytest.mark.parametrize(
-    ("labels", "expected"),
-    [
-        pytest.param({}, False, id="no label"),
-        pytest.param({EXCLUDE_LABEL: ""}, True, id="a label without a value"),
-        pytest.param({EXCLUDE_LABEL: "true"}, True, id="true"),
-        pytest.param({EXCLUDE_LABEL: "perhaps"}, True, id="what is no boolean"),
-        pytest.param({EXCLUDE_LABEL: "false"}, False, id="false"),
-    ],
-)
-def test_excluded_nodes(labels: dict[str, str], expected: bool) -> None:
-    assert excluded(labels) is expected
-
-
-@pytest.mark.parametrize(
-    ("state", "expected"),
-    [
-        pytest.param(None, {"n1"}, id="unset means ready"),
-        pytest.param(True, {"n1"}, id="ready"),
-        pytest.param(False, set(), id="not ready"),
-    ],
-)
-def test_ready_endpoints(state: bool | None, expected: set[str]) -> None:
-    assert ready(piece("web", "n1", ready=state)).nodes == expected
-
-
-@pytest.mark.parametrize(
     ("announce", "slices", "expected"),
     [
         pytest.param(VirtualIPAnnounce(), [], Reason.NO_ENDPOINTS, id="no endpoint: nobody announces"),
@@ -139,7 +89,7 @@ def test_may_claim(announce: VirtualIPAnnounce, slices: list[EndpointSlice], exp
         pytest.param(VirtualIPAnnounce(), {"n1", "n3"}, id="every node but excluded ones"),
         pytest.param(VirtualIPAnnounce(include_excluded_nodes=True), {"n1", "n2", "n3"}, id="excluded ones as well"),
         pytest.param(VirtualIPAnnounce(node_selector=SSD), {"n3"}, id="those the pool selects"),
-        pytest.param(LOCAL, {"n1"}, id="Local: with an endpoint, and not excluded"),
+        pytest.param(LOCAL, {"n1"}, id="Local: with an endpoint, and neither excluded nor leaving"),
         pytest.param(
             VirtualIPAnnounce(traffic_policy="Local", without_endpoints="Announce"),
             {"n1", "n3"},
@@ -151,8 +101,9 @@ def test_candidates(announce: VirtualIPAnnounce, expected: set[str]) -> None:
     index = Index("n1")
     index.put_node("n1", node("n1"))
     index.put_node("n2", Node(metadata=Meta(name="n2", labels={EXCLUDE_LABEL: ""})))
-    index.put_node("n3", node("n3", disk="ssd"))
-    index.put_slice("shop/x", piece("web", "n1", "n2"))
+    index.put_node("n3", node("n3", disk="ssd", cordoned=True))
+    index.put_node("n4", node("n4", GOING, disk="ssd"))
+    index.put_slice("shop/x", piece("web", "n1", "n2", "n4"))
     index.put_vip("192.0.2.1", vip("192.0.2.1", "s-1", "web", announce=announce))
     assert index.candidates(UPLINK) == {"s-1": expected}
 
@@ -181,96 +132,6 @@ def test_a_slice_that_changes_its_service_leaves_the_old_one() -> None:
     assert index.may_claim(index.vips["192.0.2.1"]) is Reason.NO_ENDPOINTS
 
 
-# -- the property: however it came about, the index says what one made from the final objects says
-
-ADDRESSES = ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
-NODES = ["n1", "n2", "n3"]
-PROFILES = [
-    ("b-1", VirtualIPAnnounce()),
-    ("b-2", VirtualIPAnnounce(node_selector=SSD)),
-    ("b-3", VirtualIPAnnounce(interfaces=("eth9",))),
-    ("s", LOCAL),
-    ("s", VirtualIPAnnounce(traffic_policy="Local", without_endpoints="Announce")),
-]
-
-
-@st.composite
-def vips(draw: st.DrawFn) -> tuple[str, str, VirtualIP | None]:
-    address = draw(st.sampled_from(ADDRESSES))
-    name = vip_name(ip_address(address))
-    if draw(st.booleans()) and draw(st.booleans()):
-        return ("vip", name, None)
-    prefix, announce = draw(st.sampled_from(PROFILES))
-    service = draw(st.sampled_from(["web", "api"]))
-    claimed = [service] if draw(st.integers(0, 4)) else []
-    group = f"s-{service}" if prefix == "s" else f"{prefix}-{draw(st.integers(0, 1))}"
-    return ("vip", name, vip(address, group, *claimed, announce=announce))
-
-
-@st.composite
-def slices(draw: st.DrawFn) -> tuple[str, str, EndpointSlice | None]:
-    key = draw(st.sampled_from(["shop/a", "shop/b"]))
-    if not draw(st.integers(0, 3)):
-        return ("slice", key, None)
-    service, version = draw(st.sampled_from(["web", "api"])), draw(st.sampled_from([4, 6]))
-    where = draw(st.lists(st.sampled_from(NODES), unique=True))
-    return ("slice", key, piece(service, *where, version=version, ready=draw(st.sampled_from([None, True, False]))))
-
-
-@st.composite
-def nodes(draw: st.DrawFn) -> tuple[str, str, Node | None]:
-    name = draw(st.sampled_from(NODES))
-    labels = draw(st.sampled_from([None, {}, {"disk": "ssd"}, {EXCLUDE_LABEL: ""}]))
-    return ("node", name, None if labels is None else Node(metadata=Meta(name=name, labels=labels)))
-
-
-def put(index: Index, what: str, key: str, value: Value | None) -> None:
-    match what, value:
-        case "vip", VirtualIP() | None:
-            index.put_vip(key, value)
-        case "slice", EndpointSlice() | None:
-            index.put_slice(key, value)
-        case "node", Node() | None:
-            index.put_node(key, value)
-
-
-@settings(max_examples=300)
-@given(st.lists(st.tuples(st.one_of(vips(), slices(), nodes()), st.booleans()), max_size=30))
-def test_the_index_is_as_one_made_from_the_final_objects(
-    changes: list[tuple[tuple[str, str, Value | None], bool]],
-) -> None:
-    index, final = Index("n1"), dict[tuple[str, str], Value | None]()
-    claims = dict[str, Reason | None]()
-    for (what, key, value), looked_at in changes:
-        index.touched.clear()
-        put(index, what, key, value)
-        final[what, key] = value
-        now = {name: index.may_claim(one) for name, one in index.vips.items()}
-        assert {name for name in now.keys() | claims.keys() if now.get(name, 1) != claims.get(name, 1)} <= index.touched
-        claims = now
-        if looked_at:
-            assert_same(index, made_of(final))
-    assert_same(index, made_of(final))
-
-
-def made_of(final: Mapping[tuple[str, str], Value | None]) -> Index:
-    fresh = Index("n1")
-    for (what, key), value in final.items():
-        if value is not None:
-            put(fresh, what, key, value)
-    return fresh
-
-
-def assert_same(index: Index, fresh: Index) -> None:
-    assert index.candidates(UPLINK) == fresh.candidates(UPLINK)
-    assert index.vips == fresh.vips
-    assert index.guarded == fresh.guarded
-    for name, one in fresh.vips.items():
-        assert index.may_claim(index.vips[name]) is fresh.may_claim(one)
-    groups = {one.group for one in fresh.vips.values()}
-    assert set(index.in_groups(groups)) == set(fresh.in_groups(groups)) == fresh.vips.keys()
-
-
 def test_expressions_of_a_selector_count() -> None:
     slow = Selector(match_expressions=(Requirement(key="disk", operator="NotIn", values=("ssd",)),))
     index = Index("n1")
@@ -288,3 +149,218 @@ def test_candidates_follow_a_local_vip_that_comes_to_need_no_endpoint() -> None:
     anyway = VirtualIPAnnounce(traffic_policy="Local", without_endpoints="Announce")
     index.put_vip("192.0.2.1", vip("192.0.2.1", "s-1", "web", announce=anyway))
     assert index.candidates(UPLINK) == {"s-1": {"n1"}}
+
+
+# -- nodes that leave, and nodes that come last
+
+
+def test_a_cordoned_node_stays_a_candidate_and_comes_last() -> None:
+    index = Index("n1")
+    index.put_node("n1", node("n1", cordoned=True))
+    index.put_node("n2", node("n2"))
+    index.put_vip("192.0.2.1", vip("192.0.2.1", "g", "web"))
+    assert index.candidates(UPLINK) == {"g": {"n1", "n2"}}
+    assert index.last == {"n1"}
+    assert index.own_fitness.eligible
+    assert index.drain_reason() is None
+    index.put_node("n1", node("n1"))
+    assert index.last == set()
+
+
+def test_maintenance_of_this_node_takes_it_out_and_puts_it_back() -> None:
+    index = Index("n1")
+    index.put_own(NodeAgent(metadata=Meta(name="n1"), spec=NodeAgentSpec(maintenance="Drain")))
+    index.put_node("n1", node("n1"))
+    index.put_node("n2", node("n2"))
+    index.put_vip("192.0.2.1", vip("192.0.2.1", "g", "web"))
+    assert index.candidates(UPLINK) == {"g": {"n2"}}
+    assert index.drain_reason() == (Reason.DRAINING, "spec.maintenance is Drain")
+    assert not index.own_fitness.eligible
+    index.put_own(None)
+    assert index.candidates(UPLINK) == {"g": {"n1", "n2"}}
+    assert index.own_fitness == Fitness()
+
+
+def test_a_node_without_an_object_is_draining() -> None:
+    assert Index("n1").drain_reason() == (Reason.DRAINING, "its Node object is gone")
+
+
+# -- Services of one kube-vip.io/leaseName
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        pytest.param(VirtualIPAnnounce(), VirtualIPAnnounce(), {"n1", "n2", "n3"}, id="alike: every node"),
+        pytest.param(VirtualIPAnnounce(), VirtualIPAnnounce(node_selector=SSD), {"n3"}, id="what both pools select"),
+        pytest.param(LOCAL, VirtualIPAnnounce(), {"n1", "n2"}, id="one is Local: where it has an endpoint"),
+        pytest.param(LOCAL, LOCAL, {"n2"}, id="both are Local: where both have one"),
+        pytest.param(
+            VirtualIPAnnounce(traffic_policy="Local", node_selector=SSD),
+            LOCAL,
+            {"n3"},
+            id="nowhere have both one: where one of them has",
+        ),
+    ],
+)
+def test_services_of_one_lease_share_their_nodes(
+    first: VirtualIPAnnounce, second: VirtualIPAnnounce, expected: set[str]
+) -> None:
+    index = Index("n1")
+    for name in ("n1", "n2", "n3"):
+        index.put_node(name, node(name, disk="ssd" if name == "n3" else "slow"))
+    index.put_slice("shop/web", piece("web", "n1", "n2"))
+    index.put_slice("shop/api", piece("api", "n2", "n3"))
+    index.put_vip("192.0.2.1", vip("192.0.2.1", "l-1", "web", announce=first))
+    assert index.candidates(UPLINK).keys() == {"l-1"}
+    index.put_vip("192.0.2.2", vip("192.0.2.2", "l-1", "api", announce=second))
+    assert index.candidates(UPLINK) == {"l-1": expected}
+
+
+# -- what kube-proxy on this node says
+
+
+def local(announce: VirtualIPAnnounce = LOCAL) -> Index:
+    index = Index("n1")
+    addresses = tuple(NodeAddress(type="InternalIP", address=text) for text in ("10.0.0.1", "fd00::1", "host"))
+    index.put_node("n1", Node(metadata=Meta(name="n1"), status=NodeStatus(addresses=addresses)))
+    index.put_node("n2", node("n2"))
+    index.put_slice("shop/x", piece("web", "n1", "n2"))
+    index.put_vip("192.0.2.1", vip("192.0.2.1", "s-1", "web", announce=announce))
+    return index
+
+
+def test_its_no_takes_this_node_out_and_its_yes_brings_it_back() -> None:
+    index = local()
+    for answer, nodes, why in (
+        (True, {"n1", "n2"}, None),
+        (False, {"n2"}, Reason.NO_LOCAL_ENDPOINT),
+        (None, {"n1", "n2"}, None),
+    ):
+        index.touched.clear()
+        index.put_health(WEB, 4, answer)
+        assert index.candidates(UPLINK) == {"s-1": nodes}
+        assert index.may_claim(index.vips["192.0.2.1"]) is why
+        assert index.touched == {"192.0.2.1"}
+
+
+HERE = (ip_address("127.0.0.1"), ip_address("10.0.0.1"))
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        pytest.param(local(), (Check(WEB, 4, 30_000, HERE),), id="a Local Service with an endpoint here"),
+        pytest.param(local(VirtualIPAnnounce()), (), id="policy Cluster"),
+        pytest.param(local(VirtualIPAnnounce(traffic_policy="Local")), (), id="a Service without such a port"),
+        pytest.param(
+            local(VirtualIPAnnounce(traffic_policy="Local", health_check_node_port=1, interfaces=("eth9",))),
+            (),
+            id="its VIP is for another interface",
+        ),
+        pytest.param(
+            local(VirtualIPAnnounce(traffic_policy="Local", health_check_node_port=1, node_selector=SSD)),
+            (),
+            id="its pool does not select this node",
+        ),
+    ],
+)
+def test_kube_proxy_is_asked_about_what_this_node_could_hold(index: Index, expected: tuple[Check, ...]) -> None:
+    assert index.checks(UPLINK) == expected
+
+
+def test_kube_proxy_is_not_asked_without_an_endpoint_here_nor_while_the_node_leaves() -> None:
+    index = local()
+    index.put_slice("shop/x", piece("web", "n2"))
+    assert index.checks(UPLINK) == ()
+    index.put_slice("shop/x", piece("web", "n1"))
+    assert len(index.checks(UPLINK)) == 1
+    index.put_node("n1", node("n1", GOING))
+    assert index.checks(UPLINK) == ()
+
+
+def test_each_family_is_asked_at_its_own_addresses() -> None:
+    index = local()
+    name = vip_name(ip_address("2001:db8::1"))
+    index.put_vip(name, vip("2001:db8::1", "s-1", "web", announce=LOCAL))
+    index.put_slice("shop/y", piece("web", "n1", version=6))
+    assert [(check.version, [str(a) for a in check.addresses]) for check in index.checks(UPLINK)] == [
+        (4, ["127.0.0.1", "10.0.0.1"]),
+        (6, ["::1", "fd00::1"]),
+    ]
+
+
+# -- why nobody can
+
+
+@pytest.mark.parametrize(
+    ("announce", "own", "expected"),
+    [
+        pytest.param(VirtualIPAnnounce(), node("n1", disk="ssd"), None, id="somebody can"),
+        pytest.param(
+            VirtualIPAnnounce(interfaces=("eth8", "eth9")),
+            node("n1"),
+            (Reason.NO_SUCH_INTERFACE, "it is for eth8, eth9, this node is on data"),
+            id="it is for another interface",
+        ),
+        pytest.param(
+            VirtualIPAnnounce(node_selector=SSD),
+            node("n1"),
+            (Reason.NOT_SELECTED, "its pool does not select this node"),
+            id="not selected",
+        ),
+        pytest.param(
+            VirtualIPAnnounce(),
+            Node(metadata=Meta(name="n1", labels={EXCLUDE_LABEL: ""})),
+            (Reason.EXCLUDED, f"label {EXCLUDE_LABEL}"),
+            id="excluded",
+        ),
+        pytest.param(VirtualIPAnnounce(), node("n1", GOING), (Reason.DRAINING, f"taint {GOING}"), id="it drains"),
+        pytest.param(LOCAL, node("n1"), (Reason.NO_ENDPOINTS, "no ready endpoint"), id="Local, without endpoints"),
+    ],
+)
+def test_why_this_node_cannot_where_no_node_can(
+    announce: VirtualIPAnnounce, own: Node, expected: tuple[Reason, str] | None
+) -> None:
+    index = Index("n1")
+    index.put_node("n1", own)
+    index.put_vip("192.0.2.1", vip("192.0.2.1", "g", "web", announce=announce))
+    assert index.hopeless(index.vips["192.0.2.1"], UPLINK) == expected
+
+
+def test_why_is_asked_again_when_the_last_candidate_goes() -> None:
+    index = Index("n1")
+    index.put_node("n1", node("n1"))
+    index.put_vip("192.0.2.1", vip("192.0.2.1", "g", "web"))
+    index.candidates(UPLINK)
+    for change in (node("n1", GOING), node("n1")):
+        index.touched.clear()
+        index.put_node("n1", change)
+        index.candidates(UPLINK)
+        assert index.touched == {"192.0.2.1"}
+
+
+# -- a bug has the size of one group
+
+
+class Broken:
+    """What no selection should be."""
+
+    def why_not(self, _labels: Mapping[str, str]) -> None:
+        raise RuntimeError("a bug")
+
+
+def test_a_bug_in_one_group_leaves_the_others_and_what_was_known_of_it() -> None:
+    index = Index("n1")
+    index.put_node("n1", node("n1"))
+    for number in (1, 2, 3):
+        index.put_vip(f"192.0.2.{number}", vip(f"192.0.2.{number}", f"g{number}", "web"))
+    before = index.candidates(UPLINK)
+    index.vips["192.0.2.2"] = replace(index.vips["192.0.2.2"], selection=cast("Any", Broken()))
+    index.put_vip("192.0.2.3", None)
+    assert index.candidates(UPLINK) == {"g1": {"n1"}, "g2": before["g2"]}
+    assert {group: str(bug) for group, bug in index.broken.items()} == {"g2": "a bug"}
+    index.put_vip("192.0.2.2", vip("192.0.2.2", "g2", "web"))
+    index.put_node("n2", node("n2"))
+    assert index.candidates(UPLINK) == {"g1": {"n1", "n2"}, "g2": {"n1", "n2"}}
+    assert index.broken == {}
