@@ -3,7 +3,7 @@
 import errno
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from functools import reduce
 from ipaddress import IPv4Interface, IPv6Interface, ip_address
@@ -16,6 +16,7 @@ from nodeagent.addresses.plan import (
     MARK,
     OLDEST_KERNEL,
     Add,
+    Address,
     Done,
     Event,
     Failed,
@@ -45,6 +46,7 @@ Message = Any  # pyroute2 ships no types
 _SCOPE_HOST = 254  # linux/rtnetlink.h; docs/decisions/0001: never a source for the node's own packets
 _FLAGS = {4: 0x200, 6: 0x200 | 0x02}  # linux/if_addr.h: NOPREFIXROUTE; NODAD, which is IPv6's
 _FOREVER = 0xFFFFFFFF
+_STANDING = {"vlan", "macvlan", "macvtap", "ipvlan", "macsec"}  # on another device, IFLA_LINK; a veth's is its peer
 _UP = 0x1  # linux/if.h: IFF_UP
 _GROUPS = 0x1 | 0x10 | 0x100  # linux/rtnetlink.h: RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
 
@@ -74,6 +76,27 @@ class Addresses:
             names = {link["index"]: link.get("ifname") for link in await self._dump(self._netlink.link)}
             found = await self._dump(self._netlink.addr)
         return frozenset(_present(message, names[message["index"]]) for message in found if message["index"] in names)
+
+    async def gateways(self, device: str) -> tuple[Address, ...]:
+        """The next hops of the default routes over *device*, of all tables and both families; none where it is not.
+
+        The kernel picks the routes of the device: a node may have thousands. Raises Unreachable.
+        """
+        try:
+            index = socket.if_nametoindex(device)
+        except OSError:
+            return ()
+        asking = AsyncIPRoute(strict_check=True)
+        found = set[Address]()
+        try:
+            async with _reachable():
+                for family in (socket.AF_INET, socket.AF_INET6):
+                    # pyroute2 by itself would have all routes sent, and filter them here
+                    routes = await asking.route("dump", family=family, oif=index, type="unicast", dump_filter=_anything)
+                    found |= {hop async for route in routes for hop in _gateways(route, index)}
+        finally:
+            asking.close()
+        return tuple(sorted(found, key=lambda address: (address.version, int(address))))
 
     async def do(self, steps: Iterable[Step]) -> tuple[Outcome, ...]:
         """Take *steps* in their order; one that fails keeps none of the others back."""
@@ -168,6 +191,20 @@ async def _reachable(but: type[Exception] | tuple[()] = ()) -> AsyncIterator[Non
         raise Unreachable(f"rtnetlink: {error}") from error
 
 
+def _anything(_message: Message) -> bool:
+    return True
+
+
+def _gateways(route: Message, index: int) -> Iterator[Address]:
+    """The next hops of a default route on the device of that *index*."""
+    if route["dst_len"] == 0:
+        for oif, hop in [(route.get("oif"), route), *((hop["oif"], hop) for hop in route.get("multipath") or ())]:
+            via = hop.get("via")  # a next hop of the other family (RFC 9229)
+            gateway = hop.get("gateway") or (via and via["addr"])
+            if oif == index and gateway:
+                yield ip_address(gateway)
+
+
 def _present(message: Message, device: str) -> Present:
     address = ip_address(message.get("local") or message.get("address"))
     left = message.get("cacheinfo")["ifa_valid"]
@@ -195,13 +232,17 @@ def _event(message: Message) -> Event | None:
 def _link(message: Message) -> Link:
     mac = message.get("address") or ""
     info = message.get("linkinfo")
+    kind = (info.get("kind") if info else None) or ""
+    stands = kind in _STANDING and message.get("link_netnsid") is None  # else the index is that of another namespace
     return Link(
         name=message.get("ifname"),
         index=message["index"],
         mac=Mac.parse(mac) if mac.count(":") == MAC_LENGTH - 1 else None,
         mtu=message.get("mtu"),
-        kind=(info.get("kind") if info else None) or "",
+        kind=kind,
         up=bool(message["flags"] & _UP and message.get("carrier")),
+        master=message.get("master") or 0,
+        lower=(message.get("link") or 0) if stands else 0,
     )
 
 

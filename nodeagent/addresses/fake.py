@@ -8,6 +8,7 @@ from typing import NoReturn
 from nodeagent.addresses.plan import (
     MARK,
     Add,
+    Address,
     Done,
     Failed,
     Link,
@@ -30,6 +31,7 @@ class FakeAddresses:
         self.now_linked = tuple(links)
         self.until = dict[tuple[Placed, int], float]()  # of ours, by prefix length
         self.others = frozenset[Present]()
+        self.next_hops: dict[str, tuple[Address, ...]] = {}  # by device
         self._changed = asyncio.Event()
 
     def set_links(self, links: Iterable[Link]) -> None:
@@ -50,6 +52,9 @@ class FakeAddresses:
             if end > now and named(self.now_linked, at.device)
         }
         return frozenset(ours | self.others)
+
+    async def gateways(self, device: str) -> tuple[Address, ...]:
+        return self.next_hops.get(device, ()) if named(self.now_linked, device) else ()
 
     async def do(self, steps: Iterable[Step]) -> tuple[Outcome, ...]:
         return tuple([await self._one(step) for step in steps])

@@ -10,6 +10,10 @@ from roost.frames.ethernet import Mac
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
 
+_WITH_PORTS = {"bridge", "bond", "team"}
+_LOCAL = {"veth", "tun", "netkit"}  # a pod or a virtual machine is at the other end
+_DEEPEST = 8  # devices above one another, as the kernel has it (MAX_NEST_DEV, linux/netdevice.h)
+
 MARK = 82  # IFA_PROTO of what we add: we never touch an address without it
 OLDEST_KERNEL = (5, 18)  # the first that keeps IFA_PROTO
 
@@ -35,10 +39,11 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A network device; *up* means both switched on and with carrier, *prefixes* are its own, without VIPs of ours.
+    """A network device; *up* means switched on and with carrier, *prefixes* are its own, without VIPs of ours.
 
     *kind* is the kernel's word (`bond`, `vlan`, `bridge`, `veth` …), and empty for hardware. *mac* is None where the
-    device has no Ethernet address.
+    device has no Ethernet address. *master* is the index of the device that it is a port of, *lower* of the one that it
+    stands on (as a VLAN does), and 0 where there is none, or none in this network namespace.
     """
 
     name: str
@@ -48,6 +53,8 @@ class Link:
     kind: str
     up: bool
     prefixes: tuple[Interface, ...] = ()
+    master: int = 0
+    lower: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +165,57 @@ def supported(release: str) -> bool:
 
 
 def containing(links: Iterable[Link], address: Address) -> Link | None:
-    """The link with the subnet that contains *address*; the longest prefix wins, then the lowest index."""
+    """The link with the subnet that contains *address*; the longest prefix wins, then the lowest index.
+
+    A port of a bridge or bond is none: nothing that is sent to it arrives at an address of its own. A device that
+    stands on another with the same subnet is chosen before that one.
+    """
+    by_index = {link.index: link for link in links}
     found = [
-        (prefix.network.prefixlen, -link.index, link)
-        for link in links
+        (prefix.network.prefixlen, len(beneath(by_index, link)), -link.index, link)
+        for link in by_index.values()
         for prefix in link.prefixes
         if prefix.version == address.version and prefix.network.num_addresses > 1 and address in prefix.network
+        if upper(by_index, link) is link
     ]
-    return max(found, key=lambda candidate: candidate[:2])[2] if found else None
+    return max(found, key=lambda candidate: candidate[:3])[3] if found else None
+
+
+def upper(links: Mapping[int, Link], link: Link) -> Link:
+    """The device that has the addresses: the bridge or bond that *link* is a port of, else itself."""
+    for _ in range(_DEEPEST):
+        master = links.get(link.master)
+        if (
+            master is None or master.kind not in _WITH_PORTS
+        ):  # the master of a VRF's devices leaves them their addresses
+            break
+        link = master
+    return link
+
+
+def beneath(links: Mapping[int, Link], link: Link) -> tuple[Link, ...]:
+    """The devices that *link* stands on, the next first."""
+    found = list[Link]()
+    while (link.lower in links) and len(found) < _DEEPEST:
+        link = links[link.lower]
+        found.append(link)
+    return tuple(found)
+
+
+def works(links: Mapping[int, Link], link: Link, depth: int = 0) -> bool:
+    """Whether the whole path of *link* is up, down to the cable.
+
+    A VLAN needs what it stands on; a bond one of its ports. A bridge needs one of those ports that lead out of the
+    machine, if it has any: its own carrier is there for as long as a pod or a virtual machine hangs on it.
+    """
+    if not link.up or depth > _DEEPEST:
+        return False
+    ports = [port for port in links.values() if port.master == link.index] if link.kind in _WITH_PORTS else []
+    leading_out = [port for port in ports if port.kind not in _LOCAL] or ports
+    if leading_out:
+        return any(works(links, port, depth + 1) for port in leading_out)
+    lower = links.get(link.lower)
+    return lower is None or works(links, lower, depth + 1)
 
 
 def own(link: Link) -> frozenset[Address]:
@@ -232,8 +282,8 @@ def fold(links: Mapping[int, Link], event: Event) -> Mapping[int, Link]:
 
 
 def listed(links: Mapping[int, Link]) -> tuple[Link, ...]:
-    """The links in order of their index."""
-    return tuple(links[index] for index in sorted(links))
+    """The links in order of their index; *up* says that their whole path is."""
+    return tuple(replace(links[index], up=works(links, links[index])) for index in sorted(links))
 
 
 def _with(links: Mapping[int, Link], index: int, prefixes: tuple[Interface, ...]) -> Mapping[int, Link]:

@@ -1,10 +1,10 @@
 """Which interface the VIPs are announced on, and what its segment is called. No I/O."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
-from nodeagent.addresses.plan import Link, containing, named
+from nodeagent.addresses.plan import Link, containing, named, upper
 from roost.kube.wire import Segment
 from roost.selectors import selects
 from roost.words import Reason
@@ -24,6 +24,12 @@ class NoUplink:
 
     reason: Reason
     message: str
+
+
+_NONE = NoUplink(
+    Reason.NO_INTERFACE,
+    "no interface has a subnet with a VIP in it; name one by the setting interface, or make a Segment",
+)
 
 
 def choose(
@@ -50,20 +56,78 @@ def choose(
     for vip in vips:
         if (link := containing(links, vip)) is not None:
             return _named(link, fitting)
-    why = "no interface has a subnet with a VIP in it; name one by the setting interface, or make a Segment"
-    return NoUplink(Reason.NO_INTERFACE, why)
+    return _NONE
+
+
+def choose_all(
+    setting: str,
+    links: Sequence[Link],
+    segments: Iterable[Segment],
+    labels: dict[str, str],
+    vips: Iterable[IPv4Address | IPv6Address],
+) -> tuple[Uplink, ...] | NoUplink:
+    """All interfaces to announce on, no two of them on one segment.
+
+    The setting is the only one. Else each Segment that selects this node has the first of its interfaces that is here,
+    and each further interface with a VIP in its subnet has one too. Whoever names a port of a bridge or bond gets the
+    bridge or bond.
+    """
+    fitting = sorted((s for s in segments if _selects(s, labels)), key=lambda s: s.metadata.name)
+    by_index = {link.index: link for link in links}
+    if setting:
+        link = named(links, setting)
+        one = choose(upper(by_index, link).name if link else setting, links, fitting, labels, ())
+        return (one,) if isinstance(one, Uplink) else one
+    found, refused = dict[str, Uplink](), list[NoUplink]()
+    for link, named_by in _candidates(by_index, fitting, vips):
+        if all(link.name != uplink.link.name for uplink in found.values()):
+            one = _named(link, fitting, named_by)
+            if isinstance(one, NoUplink):
+                refused.append(one)
+            else:
+                found.setdefault(one.segment, one)
+    return tuple(found.values()) or next(iter(refused), _NONE)
+
+
+def home(uplinks: Sequence[Uplink], links: Sequence[Link], vip: IPv4Address | IPv6Address) -> Uplink | None:
+    """The uplink that *vip* belongs on: the one with a subnet that contains it, be it one of several there.
+
+    A VIP that no interface of this node has a subnet for is routed here by somebody, and goes on the first. None: it
+    belongs on an interface that is no uplink.
+    """
+    where = containing((uplink.link for uplink in uplinks), vip)
+    if where is not None:
+        return next(uplink for uplink in uplinks if uplink.link.index == where.index)
+    return next(iter(uplinks), None) if containing(links, vip) is None else None
+
+
+def _candidates(
+    links: Mapping[int, Link], fitting: Iterable[Segment], vips: Iterable[IPv4Address | IPv6Address]
+) -> Iterator[tuple[Link, str]]:
+    """Interfaces in order of their right to be uplinks, and the Segment that names each, if one does."""
+    for segment in fitting:
+        here = (link for name in sorted(segment.spec.interfaces) if (link := named(links.values(), name)) is not None)
+        for link in here:
+            yield upper(links, link), segment.metadata.name
+            break
+    # Pods' ends of cables have no subnet; there are many of them, and thousands of VIPs.
+    subnets = [link for link in links.values() if upper(links, link) is link and any(map(_shared, link.prefixes))]
+    for vip in vips:
+        if (link := containing(subnets, vip)) is not None:
+            yield link, ""
 
 
 def _selects(segment: Segment, labels: dict[str, str]) -> bool:
     return bool(segment.spec.interfaces) and selects(segment.spec.node_selector, labels)
 
 
-def _named(link: Link, segments: Iterable[Segment]) -> Uplink | NoUplink:
+def _named(link: Link, segments: Iterable[Segment], named_by: str = "") -> Uplink | NoUplink:
+    """The uplink with the name of its table: that of the Segment it is *named_by*, or of one that names it."""
     if link.mac is None:
         why = f"interface {link.name} is no Ethernet: VIPs cannot be announced there"
         return NoUplink(Reason.NO_INTERFACE, why)
     ours = (segment.metadata.name for segment in segments if link.name in segment.spec.interfaces)
-    name = next(ours, None) or segment_name(link)
+    name = named_by or next(ours, None) or segment_name(link)
     if name is None:
         why = f"interface {link.name} has no address of a subnet yet; give it one, or make a Segment that names it"
         return NoUplink(Reason.NO_INTERFACE, why)

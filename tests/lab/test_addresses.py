@@ -37,7 +37,10 @@ def stage(addresses: Addresses) -> Stage:
         end = time.monotonic() + seconds
         until(lambda: time.monotonic() >= end, "time passes", seconds + 1)
 
-    return Stage(addresses, wait)
+    def route(gateway: str) -> None:
+        ip("-6" if ":" in gateway else "-4", "route", "add", "default", "via", gateway, "dev", UPLINK)
+
+    return Stage(addresses, wait, route)
 
 
 class TestAddressesInTheKernel(AddressesContract):
@@ -78,6 +81,44 @@ async def test_links_are_read_with_their_own_prefixes(segment: Pair, addresses: 
     assert replace(link, index=0, prefixes=()) == Link(UPLINK, 0, NODE_MAC, 1500, "veth", up=True)
     expected = {ip_interface(f"{NODE4}/24"), ip_interface("10.9.0.1/32"), ip_interface(f"{NODE6}/64")}
     assert {prefix for prefix in link.prefixes if not prefix.is_link_local} == expected
+
+
+async def test_gateways_of_every_kind_of_route_are_found_and_no_others(segment: Pair, addresses: Addresses) -> None:
+    ip("link", "add", "second", "type", "veth", "peer", "name", "far")
+    for name in ("second", "far"):
+        ip("link", "set", name, "up")
+    ip("addr", "add", "10.2.0.1/24", "dev", "second")
+    ip("route", "add", "default", "via", "10.1.0.10", "table", "100")
+    ip(
+        "route",
+        "add",
+        "default",
+        "nexthop",
+        "via",
+        "10.1.0.11",
+        "nexthop",
+        "via",
+        "10.2.0.11",
+        "nexthop",
+        "via",
+        "10.1.0.12",
+    )
+    ip("-4", "route", "add", "default", "via", "inet6", "fe80::13", "dev", UPLINK, "metric", "9")
+    ip("nexthop", "add", "id", "7", "via", "10.1.0.14", "dev", UPLINK)
+    ip("route", "add", "default", "nhid", "7", "metric", "10")
+    ip("route", "add", "10.9.0.0/16", "via", "10.1.0.99")
+    ip("-6", "route", "add", "default", "via", "fe80::15", "dev", UPLINK)
+    ip("route", "add", "unreachable", "default", "metric", "11")
+    found = await addresses.gateways(UPLINK)
+    assert [str(gateway) for gateway in found] == [
+        "10.1.0.10",
+        "10.1.0.11",
+        "10.1.0.12",
+        "10.1.0.14",
+        "fe80::13",
+        "fe80::15",
+    ]
+    assert [str(gateway) for gateway in await addresses.gateways("second")] == ["10.2.0.11"]
 
 
 class Told:

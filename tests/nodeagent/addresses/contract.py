@@ -17,10 +17,11 @@ VIPS = [ip_address("10.1.0.100"), ip_address("fd01::100")]
 
 @dataclass
 class Stage:
-    """A node with the link `uplink`, on which VIPs live for two seconds, and a way to let time pass."""
+    """A node with the link `uplink`, on which VIPs live for two seconds, and ways to let time pass and to route."""
 
     addresses: Addresses | FakeAddresses
     wait: Callable[[float], None]
+    route: Callable[[str], None]  # by this gateway over the uplink, to everywhere
 
     async def ours(self) -> set[Present]:
         return {present for present in await self.addresses.present() if present.mark == MARK}
@@ -71,3 +72,10 @@ class AddressesContract:
         before = named(await stage.addresses.links(), DEVICE)
         await stage.addresses.do([Add(Placed(vip, DEVICE)) for vip in VIPS])
         assert named(await stage.addresses.links(), DEVICE) == before
+
+    async def test_the_gateways_of_a_link_are_those_of_its_default_routes(self, stage: Stage) -> None:
+        assert await stage.addresses.gateways(DEVICE) == ()
+        for gateway in ("fd01::fe", "10.1.0.254"):
+            stage.route(gateway)
+        assert await stage.addresses.gateways(DEVICE) == (ip_address("10.1.0.254"), ip_address("fd01::fe"))
+        assert await stage.addresses.gateways("missing") == ()

@@ -1,6 +1,7 @@
 """Links and addresses in memory keep the contract of those in the kernel."""
 
 import asyncio
+from ipaddress import ip_address
 
 import pytest
 
@@ -23,7 +24,13 @@ class Time:
 @pytest.fixture
 def stage() -> Stage:
     time = Time()
-    return Stage(FakeAddresses(Settings(address_lifetime=2, address_refresh=1), [LINK], lambda: time.now), time.pass_)
+    addresses = FakeAddresses(Settings(address_lifetime=2, address_refresh=1), [LINK], lambda: time.now)
+
+    def route(gateway: str) -> None:
+        hops = {ip_address(gateway), *addresses.next_hops.get(DEVICE, ())}
+        addresses.next_hops[DEVICE] = tuple(sorted(hops, key=lambda hop: (hop.version, int(hop))))
+
+    return Stage(addresses, time.pass_, route)
 
 
 class TestFakeAddresses(AddressesContract):

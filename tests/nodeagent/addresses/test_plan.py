@@ -24,6 +24,7 @@ from nodeagent.addresses.plan import (
     Settings,
     Step,
     VipGone,
+    beneath,
     containing,
     fold,
     foreign,
@@ -33,6 +34,8 @@ from nodeagent.addresses.plan import (
     own,
     steps,
     supported,
+    upper,
+    works,
 )
 from roost.frames import Mac
 
@@ -135,6 +138,19 @@ def test_containing(address: str, expected: Link | None) -> None:
     assert containing([LO, ETH0, ETH1], ip(address)) == expected
 
 
+def test_a_port_is_no_link_for_a_vip() -> None:
+    """Nor is it if the bond has no address yet."""
+    bond, port = Link("bond0", 9, MAC, 1500, "bond", True), replace(ETH0, master=9)
+    assert containing([LO, port, bond], ip("10.1.0.100")) is None
+    owner = replace(bond, prefixes=ETH0.prefixes)
+    assert containing([LO, port, owner], ip("10.1.0.100")) == owner
+
+
+def test_of_two_links_on_one_subnet_the_one_that_stands_on_the_other_is_taken() -> None:
+    above = replace(ETH0, name="mac0", index=9, kind="macvlan", lower=2)
+    assert containing([ETH0, above], ip("10.1.0.100")) == above
+
+
 def test_of_two_links_on_one_subnet_the_older_is_taken() -> None:
     twin = replace(ETH0, name="eth2", index=4)
     assert containing([twin, ETH0], ip("10.1.0.100")) == ETH0
@@ -148,6 +164,52 @@ def test_a_nodes_own_addresses_are_those_with_a_subnet() -> None:
 def test_named() -> None:
     assert named([LO, ETH0], "eth0") == ETH0
     assert named([LO], "eth0") is None
+
+
+def tower(*links: Link) -> dict[int, Link]:
+    return {link.index: link for link in links}
+
+
+CABLE, CABLE2 = Link("eth0", 2, MAC, 1500, "", True, master=4), Link("eth1", 3, MAC, 1500, "", True, master=4)
+POD = Link("veth1", 5, MAC, 1500, "veth", True, master=4)
+BOND, BRIDGE = Link("bond0", 4, MAC, 1500, "bond", True), Link("br0", 4, MAC, 1500, "bridge", True)
+VLAN, VRF = Link("bond0.20", 6, MAC, 1496, "vlan", True, lower=4), Link("red", 4, MAC, 65536, "vrf", True)
+
+
+def down(link: Link) -> Link:
+    return replace(link, up=False)
+
+
+@pytest.mark.parametrize(
+    ("links", "index", "expected"),
+    [
+        pytest.param(tower(CABLE), 2, True, id="a cable"),
+        pytest.param(tower(down(CABLE)), 2, False, id="a cable that is out"),
+        pytest.param(tower(VLAN, BOND, CABLE, down(CABLE2)), 6, True, id="a VLAN on a bond with one good cable"),
+        pytest.param(tower(VLAN, BOND, down(CABLE), down(CABLE2)), 6, False, id="and with none"),
+        pytest.param(tower(VLAN, down(BOND), CABLE), 6, False, id="and on a bond that is down"),
+        pytest.param(tower(down(VLAN), BOND, CABLE), 6, False, id="a VLAN that is down itself"),
+        pytest.param(tower(VLAN), 6, True, id="what it stands on is in another namespace"),
+        pytest.param(tower(BOND), 4, True, id="a bond that says it is up, without ports"),
+        pytest.param(tower(BRIDGE, CABLE, POD), 4, True, id="a bridge with a cable and a pod"),
+        pytest.param(tower(BRIDGE, down(CABLE), POD), 4, False, id="a pod alone is no way out"),
+        pytest.param(tower(BRIDGE, POD), 4, True, id="unless a bridge never had another"),
+        pytest.param(tower(BRIDGE, replace(VLAN, index=7, lower=2, master=4), down(CABLE)), 4, False, id="VLAN ports"),
+        pytest.param(tower(replace(VLAN, lower=6)), 6, False, id="a picture that cannot be"),
+    ],
+)
+def test_works(links: dict[int, Link], index: int, expected: bool) -> None:
+    assert works(links, links[index]) is expected
+    (shown,) = [link for link in listed(links) if link.index == index]
+    assert shown.up is expected
+
+
+def test_a_path_has_an_upper_and_a_lower_end() -> None:
+    links = tower(VLAN, BOND, CABLE)
+    assert upper(links, CABLE) == BOND
+    assert upper(links, VLAN) == VLAN
+    assert beneath(links, VLAN) == (BOND,)
+    assert upper(tower(VRF, CABLE), CABLE) == CABLE, "a VRF has no addresses of its ports"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_interface
 import pytest
 
 from nodeagent.addresses.plan import Link
-from nodeagent.addresses.uplink import NoUplink, Uplink, choose, segment_name
+from nodeagent.addresses.uplink import NoUplink, Uplink, choose, choose_all, home, segment_name
 from roost.frames.ethernet import Mac
 from roost.kube.wire import Meta, Segment, SegmentSpec, Selector
 from roost.words import Reason
@@ -128,3 +128,116 @@ def test_the_cables_of_pods_change_nothing_in_what_is_said() -> None:
 )
 def test_name_of_a_segment(prefixes: list[str], expected: str | None) -> None:
     assert segment_name(link("data", 2, *prefixes)) == expected
+
+
+BOND = Link("bond0", 6, Mac.parse("02:00:00:00:00:06"), 1500, "bond", up=True, prefixes=DATA.prefixes)
+PORT = Link("eth0", 7, Mac.parse("02:00:00:00:00:06"), 1500, "", up=True, master=6)
+SHIM = replace(DATA, name="shim", index=8, kind="macvlan", lower=2)
+BOTH = (Uplink(DATA, "10.60.0.0-24"), Uplink(MGMT, "10.50.0.0-24"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "links", "segments", "vips", "expected"),
+    [
+        pytest.param("data", LINKS, [], ["10.50.0.9"], BOTH[:1], id="the setting is the only one"),
+        pytest.param(
+            "data", LINKS, [segment("a", "data")], [], (Uplink(DATA, "a"),), id="with the table of its Segment"
+        ),
+        pytest.param("", LINKS, [], ["10.60.0.200"], BOTH[:1], id="the interface with a VIP in its subnet"),
+        pytest.param("", LINKS, [], ["10.60.0.200", "10.50.0.9", "fd60::9"], BOTH, id="one for each such subnet"),
+        pytest.param(
+            "",
+            LINKS,
+            [segment("b", "mgmt"), segment("a", "data")],
+            [],
+            (Uplink(DATA, "a"), Uplink(MGMT, "b")),
+            id="one for each Segment that selects this node",
+        ),
+        pytest.param(
+            "",
+            LINKS,
+            [segment("a", "data", row="1"), segment("b", "mgmt", row="2")],
+            [],
+            (Uplink(DATA, "a"),),
+            id="not for another node's",
+        ),
+        pytest.param(
+            "",
+            LINKS,
+            [segment("a", "data")],
+            ["10.50.0.9", "10.60.0.9"],
+            (Uplink(DATA, "a"), Uplink(MGMT, "10.50.0.0-24")),
+            id="a Segment, and a VIP of another subnet",
+        ),
+        pytest.param(
+            "",
+            LINKS,
+            [segment("a", "data"), segment("b", "data")],
+            [],
+            (Uplink(DATA, "a"),),
+            id="one table an interface",
+        ),
+        pytest.param(
+            "",
+            LINKS,
+            [segment("a", "data", "mgmt")],
+            ["10.50.0.9"],
+            (Uplink(DATA, "a"),),
+            id="one interface a table, be there a VIP in the subnet of another",
+        ),
+        pytest.param(
+            "", [PORT, BOND], [segment("a", "eth0")], [], (Uplink(BOND, "a"),), id="not the port that a Segment names"
+        ),
+        pytest.param("eth0", [PORT, BOND], [], [], (Uplink(BOND, "10.60.0.0-24"),), id="nor the one of the setting"),
+        pytest.param(
+            "",
+            [DATA, SHIM],
+            [],
+            ["10.60.0.9"],
+            (Uplink(SHIM, "10.60.0.0-24"),),
+            id="what stands on another with the same subnet",
+        ),
+    ],
+)
+def test_choose_all(
+    setting: str, links: list[Link], segments: list[Segment], vips: list[str], expected: tuple[Uplink, ...]
+) -> None:
+    assert choose_all(setting, links, segments, {"row": "1"}, [ip_address(vip) for vip in vips]) == expected
+
+
+@pytest.mark.parametrize(
+    ("setting", "segments", "vips", "reason"),
+    [
+        pytest.param("eth9", [], ["10.60.0.200"], Reason.NO_SUCH_INTERFACE, id="the setting names none"),
+        pytest.param("", [], ["192.0.2.1"], Reason.NO_INTERFACE, id="no subnet has a VIP"),
+        pytest.param("", [segment("a", "wg0")], [], Reason.NO_INTERFACE, id="no Ethernet"),
+    ],
+)
+def test_no_uplink_at_all(setting: str, segments: list[Segment], vips: list[str], reason: Reason) -> None:
+    found = choose_all(setting, LINKS, segments, {}, [ip_address(vip) for vip in vips])
+    assert isinstance(found, NoUplink)
+    assert found.reason == reason
+
+
+TWO_PREFIXES = replace(DATA, prefixes=(*DATA.prefixes, ip_interface("10.61.0.11/24"), ip_interface("10.50.0.64/26")))
+
+
+@pytest.mark.parametrize(
+    ("vip", "expected"),
+    [
+        pytest.param("10.60.0.9", "data", id="its first prefix"),
+        pytest.param("10.61.0.9", "data", id="its second"),
+        pytest.param("10.50.0.9", "mgmt", id="the other uplink's"),
+        pytest.param("10.50.0.70", "data", id="the longest prefix"),
+        pytest.param("10.70.0.9", None, id="that of an interface that is no uplink"),
+        pytest.param("192.0.2.1", "data", id="no interface's: on the first"),
+    ],
+)
+def test_home(vip: str, expected: str | None) -> None:
+    uplinks = (Uplink(TWO_PREFIXES, "10.50.0.64-26"), Uplink(MGMT, "10.50.0.0-24"))
+    found = home(uplinks, [LOOP, TWO_PREFIXES, MGMT, TUNNEL], ip_address(vip))
+    assert (found.link.name if found else None) == expected
+
+
+def test_nothing_has_no_home() -> None:
+    assert home((), LINKS, ip_address("10.60.0.9")) is None
