@@ -20,6 +20,7 @@ from cloudprovider.nodes import apply as nodes_apply
 from cloudprovider.nodes import plan as nodes_plan
 from cloudprovider.picture import Picture
 from cloudprovider.quiet import Quiet, Voice
+from cloudprovider.services.directions import is_trusted
 from cloudprovider.settings import Settings
 from roost.kube.client import Kube, Ok
 from roost.kube.election import Election
@@ -179,6 +180,10 @@ class Controller:
         self.picture.namespaces[name] = new.metadata.labels
         if old is None or old.metadata.labels != new.metadata.labels:
             self.grants.wake(name)
+        if old is not None and is_trusted(old.metadata.labels) != is_trusted(new.metadata.labels):
+            for key in self.picture.services:
+                if key.namespace == name:
+                    self.grants.look_at(key)
 
     def _node(self, name: str, old: Node | None, new: Node | None) -> None:
         if self.picture.node(name, new):

@@ -30,6 +30,20 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class Directions:
+    """What a Service says of the nodes that announce it.
+
+    *lease* is namespace/name: all VIPs that name it are held by one node. *alone* gives the Service a group of its own.
+    *ignored* says which of its annotations are not followed, and why.
+    """
+
+    interface: str = ""
+    lease: str = ""
+    alone: bool = False
+    ignored: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Wish:
     """What a Service asks for.
 
@@ -47,6 +61,7 @@ class Wish:
     namespace_labels: dict[str, str] = field(default_factory=dict)
     shown: tuple[Address, ...] = ()
     ports: tuple[ClaimPort, ...] = ()
+    directions: Directions = Directions()
 
     def request(self, version: int) -> Address | None:
         return next((address for address in self.requested if address.version == version), None)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from cloudprovider.model import NORMAL, Answer, Grant, Granted, Key, NotOurs, Refused, Say, Wish
+from cloudprovider.model import NORMAL, WARNING, Answer, Grant, Granted, Key, NotOurs, Refused, Say, Wish
 from cloudprovider.services import status
 from cloudprovider.services.intent import spec_of
 from cloudprovider.services.wish import shown
@@ -176,12 +176,12 @@ def _give(standing: Standing, grant: Grant) -> tuple[Step, ...]:
         out += _hold(standing, granted, by_address.get(granted.address), wish)
     before = shown(service)
     addresses = tuple(granted.address for granted in grant.addresses)
-    condition = status.allocated(grant, before, standing.now)
+    condition, says = _told(service, status.allocated(grant, before, standing.now), wish.directions.ignored)
     out += _write_status(
         service,
         status.ingress_of(addresses, service),
         _steady(service, condition, changed=set(before) != set(addresses)),
-        status.grant_events(grant, before),
+        says + status.grant_events(grant, before),
     )
     out += [
         _rest(standing, vip)
@@ -214,6 +214,15 @@ def _regroup(standing: Standing, vip: VirtualIP, want: VirtualIPSpec) -> tuple[S
         return (Update(vip, want),)
     nowhere = msgspec.structs.replace(want, group="")
     return (Await((vip.metadata.name,)),) if vip.spec == nowhere else (Update(vip, nowhere),)
+
+
+def _told(service: Service, condition: Condition, ignored: str) -> tuple[Condition, tuple[Say, ...]]:
+    """The condition with what is not followed of the annotations, and the Event of it, which comes once."""
+    if not ignored:
+        return condition, ()
+    have = next((item.message for item in service.status.conditions if item.type == condition.type), "")
+    says = () if ignored in have else (Say(WARNING, "AnnotationRefused", status.note(ignored)),)
+    return msgspec.structs.replace(condition, message=f"{condition.message}; {ignored}"), says
 
 
 def _steady(service: Service, condition: Condition, *, changed: bool) -> tuple[Condition, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
 from cloudprovider.model import FAMILY, VERSION_OF, Key, Refused, Wish
+from cloudprovider.services import directions
 from roost import words
 from roost.kube.wire import ClaimPort, Service
 from roost.words import Address, Reason
@@ -61,8 +62,11 @@ def read(service: Service, namespace_labels: Mapping[str, str]) -> Wish | Refuse
             has = " and ".join(FAMILY[version] for version in families)
             return _invalid(where, f"{address} is {FAMILY[address.version]}, the Service has {has} only")
     agreed = _agreed(requests)
+    directed = directions.read(service, namespace_labels)
     if isinstance(agreed, Refused):
         return agreed
+    if isinstance(directed, Refused):
+        return directed
     return Wish(
         key=Key(meta.namespace, meta.name),
         uid=meta.uid,
@@ -74,6 +78,7 @@ def read(service: Service, namespace_labels: Mapping[str, str]) -> Wish | Refuse
         namespace_labels=dict(namespace_labels),
         shown=shown(service),
         ports=tuple(ClaimPort(protocol=port.protocol, port=port.port) for port in spec.ports),
+        directions=directed,
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudprovider.model import Granted, Key, Wish
+from cloudprovider.model import Directions, Granted, Key, Wish
 from cloudprovider.services.intent import announce_of, group_of, spec_of
 from roost.kube.wire import Meta, PoolAnnounce, Requirement, Selector, Service, ServiceSpec, VirtualIPAnnounce
 
@@ -36,6 +36,30 @@ def test_both_families_of_a_service_share_a_group() -> None:
         spec_of(Granted(ip(address), "prod", PoolAnnounce()), wish, CLUSTER).group for address in ("192.0.2.1", "::7")
     }
     assert len(groups) == 1
+
+
+@pytest.mark.parametrize("service", [pytest.param(CLUSTER, id="Cluster"), pytest.param(LOCAL, id="Local")])
+def test_services_that_name_one_lease_share_a_group(service: Service) -> None:
+    groups = {
+        spec_of(
+            Granted(ip("192.0.2.1"), "prod", PoolAnnounce(interfaces=(interface,))),
+            Wish(Key("shop", name), "u", (4,), directions=Directions(lease=lease)),
+            service,
+        ).group
+        for name, lease, interface in (("web", "shop/edge", "eth0"), ("api", "shop/edge", "eth1"))
+    }
+    assert groups == {"l-3788f37ae5fba254"}  # sha256 of shop/edge
+    assert group_of(VirtualIPAnnounce(), "shop/web", Directions(lease="shop/other")) not in groups
+
+
+def test_a_service_with_an_election_of_its_own_has_a_group_of_its_own() -> None:
+    assert group_of(VirtualIPAnnounce(), "shop/web", Directions(alone=True)) == LOCAL_GROUP
+
+
+def test_the_interface_that_a_service_names_is_used_instead_of_the_pools() -> None:
+    pool = PoolAnnounce(interfaces=("eth0", "eth1"))
+    assert announce_of(pool, CLUSTER, Directions("eth9")).interfaces == ("eth9",)
+    assert announce_of(pool, CLUSTER).interfaces == ("eth0", "eth1")
 
 
 def test_groups_are_named_as_the_agents_expect_them() -> None:
