@@ -30,12 +30,12 @@ def nd_question(mac: bytes, own: IPv6Address, wanted: IPv6Address) -> bytes:
     group = bytes.fromhex("ff0200000000000000000001ff") + wanted.packed[13:]
     message = bytes([SOLICITATION, 0, 0, 0, 0, 0, 0, 0]) + wanted.packed + bytes([SOURCE_MAC, 1]) + mac
     pseudo = own.packed + group + len(message).to_bytes(4, "big") + bytes([0, 0, 0, ICMPV6])
-    message = message[:2] + _checksum(pseudo + message) + message[4:]
+    message = message[:2] + checksum(pseudo + message) + message[4:]
     header = b"\x60\0\0\0" + len(message).to_bytes(2, "big") + bytes([ICMPV6, 255]) + own.packed + group
     return b"\x33\x33" + group[12:] + mac + b"\x86\xdd" + header + message
 
 
-def _checksum(data: bytes) -> bytes:
+def checksum(data: bytes) -> bytes:
     """Of the Internet (RFC 1071); *data* has an even length here."""
     total = sum(int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2))
     while total >> 16:

@@ -1,11 +1,13 @@
 """etcd, kube-apiserver and kube-controller-manager of the lab, in the namespace ``control``."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.api import Api
 from lab.network import CONTROL, Leg, make_namespace, plug
 from lab.pki import Pki
+from lab.probe import Companion
 from lab.run import Process, run, wait_for
 
 ADDRESS = str(Leg("control", "mgmt", CONTROL).address4)
@@ -37,6 +39,17 @@ CUT = """table inet lab {
 """
 
 
+# What nodes send to the API server goes by way of a program that takes its time. A connection that was there before has
+# no entry in the table of translations, so its next packet finds nobody: a reset, and the node connects anew.
+SLOW = """table ip lab-slow {{
+  set slow {{ type ipv4_addr; elements = {{ {nodes} }}; }}
+  chain prerouting {{ type nat hook prerouting priority -100; ip saddr @slow tcp dport 6443 redirect to :{port}; }}
+  chain input {{ type filter hook input priority 0; ip saddr @slow tcp dport 6443 reject with tcp reset; }}
+}}
+"""
+SLOW_PORT = 6444
+
+
 @dataclass(slots=True)
 class ControlPlane:
     """The three programs; *binaries* is the directory of the built parts, *work* the one of the lab."""
@@ -46,6 +59,7 @@ class ControlPlane:
     ipv6: bool
     pki: Pki = field(init=False)
     processes: dict[str, Process] = field(init=False, default_factory=dict)
+    _delay: Companion | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.pki = Pki(self.work / "pki", SERVER)
@@ -133,6 +147,21 @@ class ControlPlane:
 
     def heal(self, node: Leg) -> None:
         self._nft(f"delete element inet lab cut {{ {node.address4} }}")
+
+    def slow(self, nodes: Iterable[Leg], delay: float) -> None:
+        """Let every piece that *nodes* send reach the API server *delay* seconds late."""
+        where = (f"{ADDRESS}:{SLOW_PORT}", f"{ADDRESS}:6443", str(delay))
+        self._delay = Companion("lab.delay", *where, netns="control")
+        self._delay.read()
+        addresses = ", ".join(str(leg.address4) for leg in nodes)
+        run(["ip", "netns", "exec", "control", "nft", "-f", "-"], text=SLOW.format(nodes=addresses, port=SLOW_PORT))
+
+    def prompt(self) -> None:
+        """End what `slow` began; connections that were slow break."""
+        if self._delay is not None:
+            self._nft("delete table ip lab-slow")
+            self._delay.close()
+            self._delay = None
 
     @staticmethod
     def _nft(command: str) -> None:

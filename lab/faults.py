@@ -1,10 +1,15 @@
-"""What can go wrong, as verbs: power, links, the way to the API, the API itself."""
+"""What can go wrong, as verbs: power, links, the segment and strangers on it, the way to the API, the API itself."""
 
 import signal
+import uuid
 
-from lab.network import SEGMENTS, ip
+from lab import network
+from lab.network import NO_DAD, SEGMENTS, STRANGER, Leg, ip
+from lab.probe import Companion
 from lab.programs import Programs
 from lab.run import wait_for
+
+STRANGE = Leg("stranger", "data", STRANGER)
 
 
 class Faults(Programs):
@@ -13,7 +18,12 @@ class Faults(Programs):
     def start(self) -> None:
         self._cut: set[str] = set()  # nodes without a way to the API
         self._down: set[tuple[str, str]] = set()  # (node, segment) with a link down
+        self._forger: Companion | None = None
         super().start()
+
+    def close(self) -> None:
+        self.stranger_goes()
+        super().close()
 
     def power_off(self, node: str) -> None:
         """Pull the plug: links down at the switch, all processes killed, no heartbeat; its pods are gone too."""
@@ -38,6 +48,10 @@ class Faults(Programs):
         if agent and node in self._agent_settings:
             self._start_agent(node)
 
+    def another_machine(self, node: str) -> None:
+        """From its next power-on, *node* is another machine under the same name."""
+        self.nodes[node].machine_id = uuid.uuid4().hex
+
     def link_down(self, node: str, segment: str = "data", side: str = "switch") -> None:
         """Take a link of a node or station down, at the *side* of the switch (no carrier there) or of the node."""
         self._link(node, segment, side, "down")
@@ -61,6 +75,40 @@ class Faults(Programs):
         else:
             raise ValueError(f"a cable has a switch side and a node side, not {side!r}")
 
+    def split(self, *apart: str) -> None:
+        """Cut the data segment in two: *apart* (nodes and stations), and the others. No link loses its carrier."""
+        network.split(f"{name}-data" for name in apart)
+
+    def heal_split(self) -> None:
+        network.heal()
+
+    def lose(self, node: str, way: str) -> None:
+        """Lose what *node* has "sent" on the data segment, or what it should have "received"; the other way is well."""
+        network.lose(self.nodes[node].leg("data").port, way)
+
+    def lose_nothing(self, node: str) -> None:
+        network.lose_nothing(self.nodes[node].leg("data").port)
+
+    def stranger_comes(self, *addresses: str) -> None:
+        """A machine that is none of ours is on the data segment, and has *addresses*: its kernel answers for them."""
+        network.make_namespace(STRANGE.netns, NO_DAD)
+        network.plug(STRANGE, ipv6=self.ipv6)
+        ip((f"address add {one} dev data{' nodad' if ':' in one else ''}" for one in addresses), STRANGE.netns)
+
+    def stranger_forges(self, *addresses: str, every: float) -> None:
+        """The stranger claims *addresses*, every *every* seconds, without having them."""
+        told = (STRANGE.segment, STRANGE.mac, str(every), *addresses)
+        self._forger = Companion("lab.forge", *told, netns=STRANGE.netns)
+        self._forger.read()
+
+    def stranger_goes(self) -> None:
+        """None is no error."""
+        if self._forger is not None:
+            self._forger.close()
+            self._forger = None
+        network.unplug(STRANGE)
+        network.remove_namespace(STRANGE.netns)
+
     def _beat_if_reachable(self, node: str) -> None:
         if (
             node in self.nodes
@@ -80,6 +128,13 @@ class Faults(Programs):
         self.control.heal(self.nodes[node].leg("mgmt"))
         self._cut.discard(node)
         self._beat_if_reachable(node)
+
+    def api_slow(self, *nodes: str, delay: float) -> None:
+        """Let what *nodes* (none named: all) ask of the API server take *delay* seconds more."""
+        self.control.slow([self.nodes[name].leg("mgmt") for name in nodes or self.nodes], delay)
+
+    def api_prompt(self) -> None:
+        self.control.prompt()
 
     def api_outage(self, *, kill: bool = False) -> None:
         """Stop the API server: connections hang (SIGSTOP), or (*kill*) are refused."""

@@ -1,6 +1,7 @@
 """The wiring of the lab: network namespaces, two bridges in a switch, and who has which address."""
 
 import ctypes
+import json
 import os
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,9 @@ DATA4, DATA6 = IPv4Network("10.60.0.0/24"), IPv6Network("fd60::/64")
 MGMT4, MGMT6 = IPv4Network("10.50.0.0/24"), IPv6Network("fd50::/64")
 PODS4, PODS6 = IPv4Network("10.244.0.0/16"), IPv6Network("fd44::/48")
 
-DRIVER, GATEWAY, CONTROL, FIRST_NODE, CLIENT, OBSERVER = 1, 1, 10, 11, 100, 101  # last byte of their addresses
+DRIVER, GATEWAY, CONTROL, FIRST_NODE, CLIENT, OBSERVER, STRANGER = 1, 1, 10, 11, 100, 101, 102  # their last bytes
+
+SWITCH = "switch"  # its namespace
 
 
 STATIONS = {"client": CLIENT, "observer": OBSERVER, "gateway": GATEWAY}  # on the data segment, besides the nodes
@@ -125,6 +128,36 @@ def plug(leg: Leg, *, ipv6: bool) -> None:
     ip([f"link set {leg.port} master {leg.segment} up"], "switch")
     six = f"address add {leg.address6}/64 dev {leg.segment} nodad" if ipv6 else ""
     ip([f"address add {leg.address4}/24 dev {leg.segment}", six, f"link set {leg.segment} up"], leg.netns)
+
+
+def split(ports: Iterable[str], segment: str = "data") -> None:
+    """Let *ports* of the switch reach each other alone; no carrier goes. The other ports are as they were."""
+    bridge = f"{segment}-b"
+    heal(segment)
+    ip([f"link add {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0", f"link set {bridge} up"], SWITCH)
+    ip((f"link set {port} master {bridge}" for port in ports), SWITCH)
+
+
+def heal(segment: str = "data") -> None:
+    """Make one segment of the two that `split` made; none is no error."""
+    bridge = f"{segment}-b"
+    links = json.loads(run(["ip", "-netns", SWITCH, "-json", "link"]))
+    apart = [link["ifname"] for link in links if link.get("master") == bridge]
+    there = any(link["ifname"] == bridge for link in links)
+    ip([*(f"link set {port} master {segment}" for port in apart), f"link delete {bridge}" if there else ""], SWITCH)
+
+
+def lose(port: str, way: str) -> None:
+    """Lose all frames that come in at *port* of the switch from the station ("sent"), or go out to it ("received")."""
+    hook = {"sent": "ingress", "received": "egress"}[way]
+    chain = f'chain lost {{ type filter hook {hook} device "{port}" priority 0; drop; }};'
+    run(["ip", "netns", "exec", SWITCH, "nft", f"table netdev lost-{port} {{ {chain} }}"])
+
+
+def lose_nothing(port: str) -> None:
+    """End what `lose` began; nothing lost is no error."""
+    table = f"table netdev lost-{port}"
+    run(["ip", "netns", "exec", SWITCH, "nft", f"add {table}; delete {table}"])
 
 
 def unplug(leg: Leg) -> None:

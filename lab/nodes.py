@@ -5,7 +5,9 @@ import uuid
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
+from typing import TypeVar
 
+from lab.agent import Agent
 from lab.api import STRATEGIC, Api, ApiError, Json
 from lab.isolate import INSIDE
 from lab.network import (
@@ -25,9 +27,17 @@ from lab.network import (
     remove_namespace,
     unplug,
 )  # fmt: skip
-from lab.run import Process, kill_all_in, wait_for
+from lab.run import Process, kill_all_in, run, wait_for
+
+P = TypeVar("P", bound=Process)
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+# In the node's own namespace, as a firewall of the machine would do it. All nodes have it, so nothing gets through.
+DEAF = """table inet lab {{
+  chain input {{ type filter hook input priority -300; iifname "data" udp dport {port} drop; }}
+}}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,7 @@ class Node:
     number: int
     work: Path
     ipv6: bool
+    deaf_to: int = 0  # UDP port of which nothing comes in on its data link; 0: all does
     machine_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     boot_id: str = ""
     powered: bool = False
@@ -72,6 +83,8 @@ class Node:
         for segment in SEGMENTS:
             plug(self.leg(segment), ipv6=self.ipv6)
         ip(self._routes(numbers), self.name)
+        if self.deaf_to:
+            run(["ip", "netns", "exec", self.name, "nft", "-f", "-"], text=DEAF.format(port=self.deaf_to))
         self.powered = True
 
     def _anchor(self) -> None:
@@ -119,7 +132,16 @@ class Node:
 
     def start(self, name: str, *arguments: str, env: dict[str, str] | None = None) -> Process:
         """Run a program on this node; its log is NODE/NAME.log, also over several lives."""
-        process = Process(f"{self.name}/{name}", self.command(*arguments), self.work / f"{name}.log", env)
+        return self._keep(Process(f"{self.name}/{name}", self.command(*arguments), self._log(name), env))
+
+    def start_agent(self, *arguments: str, env: dict[str, str] | None = None) -> Agent:
+        """Run Roost's agent on this node."""
+        return self._keep(Agent(f"{self.name}/nodeagent", self.command(*arguments), self._log("nodeagent"), env))
+
+    def _log(self, name: str) -> Path:
+        return self.work / f"{name}.log"
+
+    def _keep(self, process: P) -> P:
         self.processes.append(process)
         return process
 

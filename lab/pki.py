@@ -1,10 +1,13 @@
 """Keys, certificates and kubeconfig files of the lab's users and of its API server."""
 
+import http.client
 import json
+import ssl
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lab.run import LabError
 
@@ -55,6 +58,13 @@ class Pki:
         }
         file.write_text(json.dumps(config, indent=1))  # JSON is YAML
         return file
+
+    def connection(self, seconds: float) -> http.client.HTTPSConnection:
+        """A connection to the API server as its administrator, which waits *seconds* for an answer: for a watch."""
+        tls = ssl.create_default_context(cafile=str(self.path("ca.crt")))
+        tls.load_cert_chain(self.path("admin.crt"), self.path("admin.key"))
+        address = urlsplit(self.server)
+        return http.client.HTTPSConnection(str(address.hostname), address.port, timeout=seconds, context=tls)
 
     def _keys(self, name: str) -> list[str]:
         return ["-keyout", f"{self.path(name)}.key", "-out", f"{self.path(name)}.crt"]

@@ -25,17 +25,29 @@ from lab.probe import python_environment
 from lab.run import LabError, Process, run, wait_for
 
 MOST_NODES = 10
+PULSE_PORT = 10262  # UDP, the agents' default
 
 
 class Rack:
     """A running cluster without Roost. Use it as a context manager; the program must be isolated (lab.isolate)."""
 
-    def __init__(self, nodes: int = 3, *, ipv6: bool = True, kube_proxy: ProxySettings | str = "nftables") -> None:
-        """*nodes*: 1 to 10, called n1, n2, …; *kube_proxy*: nftables, iptables, or all its settings."""
+    def __init__(
+        self,
+        nodes: int = 3,
+        *,
+        ipv6: bool = True,
+        kube_proxy: ProxySettings | str = "nftables",
+        witnesses: bool = True,
+    ) -> None:
+        """*nodes*: 1 to 10, called n1, n2, …; *kube_proxy*: nftables, iptables, or all its settings.
+
+        *witnesses*: whether the agents' hellos pass; without, every node's data link drops them.
+        """
         if not 1 <= nodes <= MOST_NODES:
             raise ValueError(f"a lab has 1 to {MOST_NODES} nodes, not {nodes}")
         self.ipv6 = ipv6
         self.proxy = kube_proxy if isinstance(kube_proxy, ProxySettings) else ProxySettings(mode=kube_proxy)
+        self.witnesses = witnesses
         self.numbers = range(1, nodes + 1)
         self.times: dict[str, float] = {}  # what of the start was done, seconds after its begin
 
@@ -60,7 +72,10 @@ class Rack:
         self._began = time.monotonic()
         self.binaries = build.ensure()
         self.work = Path(tempfile.mkdtemp(prefix="lab-", dir=isolate.INSIDE))
-        self.nodes = {f"n{number}": Node(number, self.work / f"n{number}", self.ipv6) for number in self.numbers}
+        deaf_to = 0 if self.witnesses else PULSE_PORT
+        self.nodes = {
+            f"n{number}": Node(number, self.work / f"n{number}", self.ipv6, deaf_to) for number in self.numbers
+        }
         self.control = ControlPlane(self.binaries, self.work, self.ipv6)
         self._clients: list[Api] = []
         self._pods: Pods | None = None
@@ -156,7 +171,8 @@ class Rack:
         network.unplug(Leg("", "mgmt", DRIVER))
         for process in self.control.processes.values():
             process.sigkill()
-        for name in ("control", *network.STATIONS, "switch"):
+        self.control.prompt()
+        for name in ("control", *network.STATIONS, network.SWITCH):
             network.remove_namespace(name)
         shutil.rmtree(self.work)
 

@@ -27,6 +27,29 @@ def run(command: Sequence[str], *, text: str | None = None, env: Mapping[str, st
     return done.stdout
 
 
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU that process *pid* has used (proc(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_of(pid: int, kind: str = "Pss") -> int:
+    """Bytes of memory of process *pid*: its share (Pss), or what it shares with others included (Rss; proc(5))."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{kind}:"))
+
+
+def children(pid: int) -> list[int]:
+    """The processes that any thread of *pid* started and that live (proc(5)); none if it is gone."""
+    found = list[int]()
+    try:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (thread / "children").read_text().split())
+    except (FileNotFoundError, ProcessLookupError):
+        return found
+    return sorted(found)
+
+
 class Process:
     """A program of the lab that runs until it is stopped; what it prints goes to a file."""
 
@@ -68,15 +91,17 @@ class Process:
     def tail(self, lines: int = TAIL) -> str:
         return "\n".join(self.log().splitlines()[-lines:])
 
+    def pids(self) -> list[int]:
+        """Its own number and those of the processes below it that live."""
+        return [self.pid]
+
     def cpu(self) -> float:
-        """Seconds of CPU that it has used, its ended children's not included (proc(5))."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Seconds of CPU that it has used with all that live below it; those that ended are not included (proc(5))."""
+        return sum(cpu_of(pid) for pid in self.pids())
 
     def memory(self) -> int:
-        """Bytes of memory that are its own share (PSS, proc(5))."""
-        lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+        """Bytes of memory that are its own share, and of all below it (PSS, proc(5))."""
+        return sum(memory_of(pid) for pid in self.pids())
 
     def signal(self, number: signal.Signals) -> None:
         if self.running:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from lab.bench import load, stage
@@ -66,7 +66,7 @@ def cost(lab: Lab, window: float, say: Say) -> Iterator[Figure]:
     """CPU and memory of the programs."""
     stage.wait_calm(lab, 40, say)
     agents, controller = list(lab.agents.values()), lab.controllers["a"]
-    programs = [*agents, controller]
+    programs: list[Process] = [*agents, controller]
     before, began = [process.cpu() for process in programs], time.monotonic()
     time.sleep(window)
     seconds = time.monotonic() - began
@@ -80,5 +80,5 @@ def cost(lab: Lab, window: float, say: Say) -> Iterator[Figure]:
     yield Figure("controller, PSS", "MB", _megabytes([controller], Process.memory))
 
 
-def _megabytes(processes: list[Process], measure: Callable[[Process], int]) -> tuple[float, ...]:
+def _megabytes(processes: Sequence[Process], measure: Callable[[Process], int]) -> tuple[float, ...]:
     return tuple(measure(process) / MEGABYTE for process in processes)

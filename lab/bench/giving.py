@@ -11,7 +11,7 @@ from lab.bench.stage import NAMESPACE
 from lab.bench.table import REFERENCE_RATE
 from lab.cluster import Lab
 from lab.probes import AskProbe
-from lab.run import LabError, wait_for
+from lab.run import LabError, Process, wait_for
 from roost.words import ADDRESSES
 
 Say = Callable[[str], None]
@@ -109,9 +109,9 @@ def _delays(asked: Mapping[str, float], seen: Mapping[str, float]) -> tuple[floa
 
 def _cpu(lab: Lab) -> dict[str, float]:
     """Seconds of CPU so far."""
-    parts = {
+    parts: dict[str, list[Process]] = {
         "the controller": [lab.controllers["a"]],
-        "an agent (mean)": list(lab.agents.values()),
+        "an agent (mean)": [*lab.agents.values()],
         "the API server": [lab.control.processes["kube-apiserver"]],
     }
     return {name: sum(process.cpu() for process in found) / len(found) for name, found in parts.items()}

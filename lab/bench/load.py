@@ -3,7 +3,6 @@
 import http.client
 import json
 import socket
-import ssl
 import threading
 import time
 from collections import Counter
@@ -16,12 +15,10 @@ from typing import Self
 
 from lab.api import Api, ApiError, Json
 from lab.cluster import Lab
-from lab.controlplane import ADDRESS
 from lab.run import LabError, wait_for
 from roost.words import KUBE_VIP_WITHOUT_ENDPOINTS
 
 CONNECTIONS = 16
-PORT = 6443
 
 
 def service(name: str, annotations: Mapping[str, str] | None = None, **spec: object) -> Json:
@@ -110,10 +107,7 @@ class StatusWatch:
         self.seen: dict[str, float] = {}  # name → when its first address was seen, seconds since 1970
         self.addresses: dict[str, set[str]] = {}  # name → all that were ever seen
         self._ended = False
-        tls = ssl.create_default_context(cafile=str(lab.control.pki.path("ca.crt")))
-        certificate = lab.control.pki.path("admin.crt")
-        tls.load_cert_chain(certificate, certificate.with_suffix(".key"))
-        self._connection = http.client.HTTPSConnection(ADDRESS, PORT, timeout=600, context=tls)
+        self._connection = lab.control.pki.connection(600)
         self._connection.request("GET", f"{path(namespace)}?watch=1")
         self._response = self._connection.getresponse()
         if self._response.status != HTTPStatus.OK:

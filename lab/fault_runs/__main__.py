@@ -1,21 +1,24 @@
-"""``make faults``: every fault several times in one lab, with its figures in docs/results/faults.md."""
+"""``make faults``: every fault several times in either mode, with its figures in docs/results/faults.md."""
 
 import argparse
 import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 from lab import build, debian, isolate
 from lab.api import ApiError
 from lab.cluster import Lab
 from lab.fault_runs import churn, leftovers
-from lab.fault_runs.faults import FAULTS, Fault
-from lab.fault_runs.one import Run, all_complaints, measure
-from lab.fault_runs.report import Circumstances, Measured, broken, document, tables
-from lab.fault_runs.scene import Scene
+from lab.fault_runs.faults import FAULTS
+from lab.fault_runs.one import NOBODY, Run, all_complaints, attempt
+from lab.fault_runs.promises import Mode, Stage
+from lab.fault_runs.report import Circumstances, Measured, broken, document, sentence, tables
+from lab.fault_runs.theatre import Theatre
 from lab.run import LabError, run, wait_for
 
 PAGE = Path("docs/results/faults.md")
@@ -33,32 +36,24 @@ def commit() -> str:
         return "unknown"
 
 
-def say(fault: Fault, number: int, of: int, runs: Sequence[Run]) -> None:
-    """One line of progress."""
-    one = runs[-1]
-    moved = "-" if one.moved_after is None else f"{one.moved_after:.2f}"
-    verdict = "; ".join(all_complaints(fault, runs)) or "as promised"
-    again = f", at attempt {len(runs)}" if len(runs) > 1 else ""
-    figures = f"gap {one.gap:.3f} s, another after {moved} s, two claimants {one.two:g} s"
-    print(f"{fault.name} {number}/{of}: {one.holder} -> {one.heir}, {figures}{again}: {verdict}", flush=True)
-
-
 def faults(options: argparse.Namespace) -> Measured:
-    """Do all that was asked for, in turn, in one lab."""
-    found = dict[str, list[list[Run]]]()
-    with Lab(nodes=options.nodes) as lab:
-        lab.install()
-        scene = Scene(lab).start()
-        for fault in FAULTS:
-            times = options.further if fault.further and not options.only else options.runs
-            if options.only and fault.name not in options.only:
-                continue
-            for number in range(1, times + 1):
-                runs = measure(scene, fault)
-                found.setdefault(fault.name, []).append(runs)
-                say(fault, number, times, runs)
-                if all_complaints(fault, runs):
-                    print("\n".join(f"{agent.name}:\n{agent.tail(LINES)}" for agent in lab.agents.values()), flush=True)
+    """Do all that was asked for, in turn; one lab for all faults of a mode and a stage."""
+    found = dict[tuple[Mode, str], list[list[Run]]]()
+    chosen = [fault for fault in FAULTS if not options.only or fault.name in options.only]
+    with closing(Theatre()) as theatre:
+        for mode, stage in product(options.mode, Stage):
+            for fault in (fault for fault in chosen if fault.stage is stage):
+                times = options.further if fault.further and not options.only else options.runs
+                for number in range(1, times + 1):
+                    scene = theatre.scene(mode, stage)
+                    runs = attempt(scene, fault)
+                    found.setdefault((mode, fault.name), []).append(runs)
+                    print(f"{number}/{times} {sentence(fault, runs)}", flush=True)
+                    if all_complaints(fault, runs):
+                        said = (f"{agent.name}:\n{agent.tail(LINES)}" for agent in scene.lab.agents.values())
+                        print("\n".join(said), flush=True)
+                    if runs[-1].holder == NOBODY:
+                        theatre.close()
     return found
 
 
@@ -96,10 +91,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--further", type=int, default=3, help="how often the further faults (default: %(default)s)")
     names = [fault.name for fault in FAULTS]
     parser.add_argument("--only", nargs="+", choices=names, metavar="FAULT", help=f"some of {', '.join(names)}")
-    parser.add_argument("--nodes", type=int, default=3, help="of the lab (default: %(default)s)")
+    modes = {"both": [*Mode], "witnessed": [Mode.WITNESSED], "leased": [Mode.LEASED]}
+    parser.add_argument("--mode", choices=modes, default="both", help="of the seats (default: %(default)s)")
     parser.add_argument("--left-alone", action="store_true", help="no faults: what many Services leave behind, no page")
     parser.add_argument("--no-page", action="store_true", help=f"leave {PAGE} as it is")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.mode = modes[options.mode]
+    return options
 
 
 def main() -> int:
@@ -115,7 +113,7 @@ def main() -> int:
     except (LabError, ApiError, build.BuildError, debian.MissingError) as error:
         sys.exit(f"error: {error}")
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    where = Circumstances(date, revision, options.nodes, (begin, os.getloadavg()[0]))
+    where = Circumstances(date, revision, (begin, os.getloadavg()[0]))
     print("\n".join(tables(found)))
     if not (options.no_page or options.only or options.left_alone):
         PAGE.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from lab.api import ApiError
 from lab.cluster import Lab
-from lab.fault_runs.scene import LEASES, SEGMENTS, VIRTUALIPS
+from lab.fault_runs.scene import LEASES, VIRTUALIPS
+from lab.programs import SEGMENTS
 from lab.run import LabError, Process, wait_for
 
 API, API_PORT = "connection to the API server", 6443
@@ -121,7 +122,7 @@ def _diff(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
 
 def upkeep(lab: Lab) -> dict[str, Upkeep]:
     """Tasks and open files of every agent and controller, by the program's name."""
-    programs = [(agent, node, AGENT_PORT) for node, agent in lab.agents.items()]
+    programs: list[tuple[Process, str, int]] = [(agent, node, AGENT_PORT) for node, agent in lab.agents.items()]
     programs += [(program, "control", lab.health_port(name)) for name, program in lab.controllers.items()]
     files = [_files(program) for program, _, _ in programs]  # first: the question for the tasks opens one more
     return {
@@ -154,7 +155,7 @@ def _files(process: Process) -> list[str]:
     A connection to the API server that waits for its next use is no leftover: the client keeps them for 60 s.
     """
     found, kept = list[str](), _connections(process)
-    for entry in Path(f"/proc/{process.pid}/fd").iterdir():
+    for entry in (entry for pid in process.pids() for entry in Path(f"/proc/{pid}/fd").iterdir()):
         try:
             target = str(entry.readlink())
         except FileNotFoundError:

@@ -1,20 +1,29 @@
-"""What all faults happen to: a lab with Roost running and one dual-stack Service behind a VIP of each family."""
+"""What all faults happen to: a lab with Roost running, and one dual-stack Service behind a VIP of each family."""
 
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Self
 
 from lab.api import ApiError, Json
+from lab.claims import Recording
 from lab.cluster import Lab
+from lab.fault_runs.holders import TableWatch, history, holders, returns, seconds_with_two
+from lab.fault_runs.promises import Mode
 from lab.probes import AskProbe, ClaimProbe, ClientProbe
+from lab.programs import SEGMENT, SEGMENTS
 from lab.run import LabError, wait_for
+from roost.words import ADDRESSES
 
 VIPS = {4: "10.60.0.200", 6: "fd60::200"}
 FAMILIES = {4: "IPv4", 6: "IPv6"}
-SERVICE = "/api/v1/namespaces/default/services/web"
-SEGMENTS = "/apis/roost.dev/v1alpha1/segments"
+FOREIGN = ("10.60.0.240", "fd60::240")  # of the pool too; a stranger has them in one of the faults
+POOL = ("10.60.0.150-10.60.0.249", "fd60::150-fd60::249")
+SERVICES = "/api/v1/namespaces/default/services"
+SERVICE = f"{SERVICES}/web"
+NODEAGENTS = "/apis/roost.dev/v1alpha1/nodeagents"
 VIRTUALIPS = "/apis/roost.dev/v1alpha1/virtualips"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=kubernetes.io/service-name%3Dweb"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/roost-node-lease/leases"
@@ -79,25 +88,34 @@ class Watchers:
     clients: Mapping[int, ClientProbe]
     claims: ClaimProbe
     asks: AskProbe
+    table: TableWatch
 
 
 class Scene:
     """A lab in which Roost runs on every node and serves the Service ``web`` on both families."""
 
-    def __init__(self, lab: Lab) -> None:
-        """*lab*: with Roost's manifests in effect (Lab.install) and none of its programs running."""
-        self.lab = lab
+    def __init__(self, lab: Lab, services: int = 0) -> None:
+        """*lab*: with Roost's manifests in effect (Lab.install) and none of its programs running.
+
+        *services*: how many dual-stack Services there are besides.
+        """
+        self.lab, self.services = lab, services
+        self.mode = Mode(lab.mode)
+        self.groups: dict[str, str] = {}  # of each VIP there was when the scene was last settled
+        self.also: list[str] = []  # nodes that a fault struck besides the holder
         self._watchers: Watchers | None = None
 
     def start(self) -> Self:
-        """Start both programs, make pool, Service and backends, and wait until all of it works."""
+        """Start both programs, make pool, Services and backends."""
         wait_for_lists(self.lab)
-        self.lab.apply(pool(f"{VIPS[4]}-10.60.0.249", f"{VIPS[6]}-fd60::249"))
+        self.lab.apply(pool(*POOL))
         self.lab.start_controller()
         for node in self.lab.nodes:
             self.lab.start_agent(node)
             self.lab.add_backend(f"web-{node}", node)
-        self.lab.apply(service("web"))
+        web = service("web")
+        web["metadata"]["annotations"] = {ADDRESSES: ",".join(VIPS.values())}
+        self.lab.apply([web, *(service(f"other-{number}") for number in range(self.services))])
         return self
 
     # -- watching ------------------------------------------------------------------------------------------------------
@@ -106,9 +124,10 @@ class Scene:
         """Let the watchers look on until the returned stack is closed."""
         stack = ExitStack()
         clients = {family: stack.enter_context(self.lab.client(vip)) for family, vip in VIPS.items()}
-        claims = stack.enter_context(self.lab.claims(VIPS.values()))
+        claims = stack.enter_context(self.lab.claims([] if self.services else (*VIPS.values(), *FOREIGN)))
         asks = stack.enter_context(self.lab.ask(*VIPS.values(), every=QUESTIONS))
-        self._watchers = Watchers(clients, claims, asks)
+        table = stack.enter_context(TableWatch(self.lab))
+        self._watchers = Watchers(clients, claims, asks, table)
         return stack
 
     @property
@@ -116,9 +135,40 @@ class Scene:
         assert self._watchers is not None, "nobody watches yet"
         return self._watchers
 
+    @property
+    def addresses(self) -> list[str]:
+        """Every VIP there was when the scene was last settled."""
+        return [*self.groups]
+
+    def ours(self, since: float = 0) -> Recording:
+        """What our nodes claimed after *since* (seconds since 1970) besides their own addresses."""
+        ports = {f"{node}-data" for node in self.lab.nodes}
+        wanted = {ip_address(vip) for vip in (*self.groups, *VIPS.values(), *FOREIGN)}
+        heard = self.watchers.claims.recording(since).claims
+        return Recording([claim for claim in heard if claim.port in ports and claim.vip in wanted])
+
+    def strange(self, since: float) -> int:
+        """How often somebody who is none of ours claimed a VIP after *since*."""
+        ports = {f"{node}-data" for node in self.lab.nodes}
+        heard = self.watchers.claims.recording(since).claims
+        return sum(claim.port not in ports and str(claim.vip) in self.groups for claim in heard)
+
+    def seconds_with_two(self, since: float) -> float:
+        """The time in which two of our nodes claimed one VIP, added up; who got it back by the table is no second."""
+        claims, seen = self.ours(since), list(self.watchers.table.seen)
+        return sum(
+            seconds_with_two(claims.of_vip(vip), returns(history(seen, self.groups.get(str(vip), ""))))
+            for vip in claims.vips
+        )
+
+    def strays(self, since: float, homes: Mapping[str, str]) -> list[str]:
+        """The VIPs that after *since* another node claimed than its home (VIP → node)."""
+        claims = self.ours(since).claims
+        return sorted({str(one.vip) for one in claims if one.port != f"{homes.get(str(one.vip))}-data"} & homes.keys())
+
     def claimants(self, since: float) -> list[str]:
         """The node that made the last claim of each VIP after *since* (seconds since 1970); none: it is left out."""
-        recording = self.watchers.claims.recording(since)
+        recording = self.ours(since)
         return [node for vip in VIPS.values() if (node := recording.holder(vip).removesuffix("-data"))]
 
     def connects(self, since: float) -> bool:
@@ -127,19 +177,21 @@ class Scene:
 
     # -- what the cluster says -----------------------------------------------------------------------------------------
 
+    def homes(self) -> dict[str, str]:
+        """The node that holds each VIP, as the table says; empty: none."""
+        table = self.lab.admin.find(SEGMENT) or {}
+        held = holders(table)
+        return {vip: held.get(group, "") for vip, group in self.groups.items()}
+
     def holder(self) -> str:
-        """The node that holds the group of the VIPs, as the table says; empty: none, or two."""
-        group = {vip["spec"]["group"] for vip in self.vips()}
-        for segment in self.lab.admin.items(SEGMENTS):
-            status = segment.get("status", {})
-            live = {seat["tenure"]: seat["node"] for seat in status.get("seats", []) if seat["state"] == "Live"}
-            holders = {live.get(row["tenure"], "") for row in status.get("groups", []) if row["name"] in group}
-            if len(holders) == 1:
-                return str(holders.pop())
-        return ""
+        """The node that holds the VIPs that are looked at; empty: none, or two."""
+        homes = self.homes()
+        found = {homes.get(vip, "") for vip in VIPS.values()}
+        return found.pop() if len(found) == 1 else ""
 
     def vips(self) -> list[Json]:
-        return self.lab.admin.items(VIRTUALIPS)
+        """The VirtualIPs of the Services that are looked at; not those that rest."""
+        return [vip for vip in self.lab.admin.items(VIRTUALIPS) if "retainUntil" not in vip["spec"]]
 
     def given(self) -> dict[str, list[str]]:
         """What must not change: the Service's addresses, and which VirtualIPs there are."""
@@ -158,14 +210,27 @@ class Scene:
 
     def _unsettled(self, since: float) -> str:
         """What is not as it should be before a fault; empty: all is well."""
+        return self._programs() or self._vips() or self._traffic(since)
+
+    def _programs(self) -> str:
         lab = self.lab
         if dead := [p.name for p in (*lab.agents.values(), *lab.controllers.values()) if not p.running]:
             return f"{', '.join(dead)} not running"
         if missing := sorted(lab.nodes.keys() - seated(lab)):
             return f"{', '.join(missing)} without an eligible live seat"
-        if len(self.given()["addresses"]) != len(VIPS):
-            return "the Service has not both addresses"
-        if self._ready_endpoints() != len(VIPS) * len(lab.nodes):
+        modes = {seat["node"]: seat["mode"] for seat in lab.seats()}
+        return "" if lab.all_in_mode() else f"not all are {lab.mode}: {modes}"
+
+    def _vips(self) -> str:
+        self.groups = {vip["spec"]["address"]: vip["spec"].get("group", "") for vip in self.vips()}
+        if len(self.groups) != len(VIPS) * (1 + self.services):
+            return f"there are {len(self.groups)} VIPs"
+        if free := [vip for vip, node in self.homes().items() if not node]:
+            return f"nobody holds {', '.join(free[:3])}"
+        return "" if len(self.given()["addresses"]) == len(VIPS) else "the Service has not both addresses"
+
+    def _traffic(self, since: float) -> str:
+        if self._ready_endpoints() != len(VIPS) * len(self.lab.nodes):
             return "endpoints are missing"
         holder = self.holder()
         if not holder or self.claimants(since) != [holder] * len(VIPS):

@@ -6,7 +6,9 @@ import pytest
 
 from lab.cluster import Lab
 from lab.nodes import ProxySettings
+from lab.rack import PULSE_PORT
 from lab.run import LabError, wait_for
+from tests.lab.hearing import heard
 
 
 def test_kube_proxy_in_iptables_mode_on_ipv4_alone() -> None:
@@ -33,3 +35,12 @@ def test_a_lab_that_cannot_start_says_why_and_leaves_nothing() -> None:
 def test_a_lab_has_one_to_ten_nodes(nodes: int) -> None:
     with pytest.raises(ValueError, match="1 to 10 nodes"):
         Lab(nodes)
+
+
+def test_without_witnesses_their_port_alone_is_shut() -> None:
+    with Lab(nodes=2, witnesses=False) as lab:
+        assert lab.mode == "Leased"
+        assert [heard(lab, "n1", "n2", port) for port in (PULSE_PORT, PULSE_PORT + 1)] == ["nothing", "hello"]
+        lab.power_off("n2")
+        lab.power_on("n2")
+        assert heard(lab, "n1", "n2", PULSE_PORT) == "nothing"
