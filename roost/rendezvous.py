@@ -12,17 +12,23 @@ def line(group: str, nodes: Iterable[str]) -> list[str]:
     return sorted(nodes, key=lambda node: _weight(group, node), reverse=True)
 
 
-def shared(groups: Iterable[str], load: Mapping[str, int], candidates: Mapping[str, Set[str]]) -> dict[str, str]:
+def shared(
+    groups: Iterable[str],
+    load: Mapping[str, int],
+    candidates: Mapping[str, Set[str]],
+    last: Set[str] = frozenset(),
+) -> dict[str, str]:
     """The node that gets each of *groups*; a group that no node of *load* may hold is left out.
 
     *load*: the nodes to choose from, and how many groups each holds already. *candidates*: for each group the nodes
-    that may hold it. Each choice counts for the next.
+    that may hold it; those of *last* get it only where no other may. Each choice counts for the next.
     """
     load, wanted = dict(load), sorted(groups)
     most = ceil(CROWDED * (sum(load.values()) + len(wanted)) / max(1, len(load)))
     chosen: dict[str, str] = {}
     for group in wanted:
         able = load.keys() & candidates.get(group, frozenset())
+        able = able - last or able
         if able:
             roomy = {node for node in able if load[node] < most} or able
             best = max(roomy, key=lambda node: _weight(group, node))

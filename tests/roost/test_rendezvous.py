@@ -44,3 +44,11 @@ def test_who_is_crowded_is_passed_over() -> None:
     assert shared(["b-1"], {first: 0, second: 0}, may) == {"b-1": first}
     assert shared(["b-1"], {first: 9, second: 0}, may) == {"b-1": second}
     assert shared(["b-1"], {first: 9}, may) == {"b-1": first}
+
+
+def test_who_comes_last_gets_what_no_other_may_hold() -> None:
+    groups, load = [f"b-{number}" for number in range(9)], dict.fromkeys(NODES[:2], 0)
+    everywhere = dict.fromkeys(groups, frozenset(NODES))
+    assert set(shared(groups, load, everywhere, {"n0"}).values()) == {"n1"}
+    assert set(shared(groups, load, everywhere | {"b-3": frozenset({"n0"})}, {"n0"}).values()) == {"n0", "n1"}
+    assert shared(groups, load, everywhere, {"n0", "n1"}) == shared(groups, load, everywhere)
