@@ -1,31 +1,19 @@
 """Reads the cluster's objects, kind by kind, so that one that is forbidden hides no other."""
 
-from typing import TypeVar
-
+from kubectl_roost.reading import Reading
 from kubectl_roost.status.plan import Snapshot
-from roost.kube.client import Denied, Kube
-from roost.kube.resource import Resource
-from roost.kube.wire import ADDRESSPOOLS, NODEAGENTS, SEGMENTS, SERVICES, VIRTUALIPS, Stored
-
-T = TypeVar("T", bound=Stored)
+from roost.kube.client import Kube
+from roost.kube.wire import ADDRESSPOOLS, NODEAGENTS, SEGMENTS, SERVICES, VIRTUALIPS
 
 
 async def read(kube: Kube) -> Snapshot:
     """Everything the report needs. Raises Unreachable when the API server does not answer."""
-    unread: dict[str, str] = {}
-
-    async def of(resource: Resource[T]) -> tuple[T, ...]:
-        try:
-            return tuple((await kube.list(resource)).items)
-        except Denied as denied:
-            unread[resource.kind] = str(denied)
-            return ()
-
+    reading = Reading(kube)
     return Snapshot(
-        vips=await of(VIRTUALIPS),
-        segments=await of(SEGMENTS),
-        agents=await of(NODEAGENTS),
-        pools=await of(ADDRESSPOOLS),
-        services=await of(SERVICES),
-        unread=unread,
+        vips=await reading.of(VIRTUALIPS),
+        segments=await reading.of(SEGMENTS),
+        agents=await reading.of(NODEAGENTS),
+        pools=await reading.of(ADDRESSPOOLS),
+        services=await reading.of(SERVICES),
+        unread=reading.unread,
     )

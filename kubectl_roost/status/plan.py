@@ -39,6 +39,7 @@ class Vip:
     ready: str
     reason: str
     message: str = ""
+    doubts: tuple[Condition, ...] = ()  # a stranger claims it too, or the next in line gets no answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,7 @@ def report(now: Snapshot) -> Report:
         *(f"{kind}: {why}" for kind, why in now.unread.items()),
         *(f"Service {one.service}: {one.reason}: {one.message}" for one in waiting),
         *(f"VIP {vip.address}: {_because(vip.reason, vip.message)}" for vip in vips if _troubles(vip)),
+        *(f"VIP {v.address}: {_because(d.reason, d.message)}" for v in vips for d in v.doubts if d.reason != v.reason),
         *_about_segments(segments, vips),
         *_about_nodes(nodes),
         *_about_pools(pools),
@@ -158,7 +160,13 @@ def _vip(vip: VirtualIP) -> Vip:
         ready=ready,
         reason=reason,
         message=message,
+        doubts=_doubts(status.conditions) if ready else (),
     )
+
+
+def _doubts(conditions: Iterable[Condition]) -> tuple[Condition, ...]:
+    bad = {("AddressConflict", "True"), ("Reachable", "False")}
+    return tuple(condition for condition in conditions if (condition.type, condition.status) in bad)
 
 
 def _claimants(vip: VirtualIP) -> str:

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from kubectl_roost.columns import columns
 from kubectl_roost.status.plan import Agent, Pool, Report, SeatRow, Table, Vip, Waiting
-
-NOTHING = "-"  # in a cell without a value, so that columns can be counted
 
 
 def as_json(report: Report) -> str:
@@ -32,14 +31,6 @@ def page(report: Report) -> str:
         _attention(report),
     ]
     return "\n\n".join(part for part in parts if part)
-
-
-def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows, the first of them the heads, with each column as wide as its widest cell."""
-    shown = [[cell or NOTHING for cell in row] for row in rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*shown, strict=True)]
-    lines = ("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in shown)
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def _section(title: str, rows: Sequence[Sequence[str]], otherwise: str = "") -> str:

@@ -7,10 +7,10 @@ import pytest
 
 from kubectl_roost.__main__ import Exit, main
 from roost.kube.client import Kube, Settings
-from roost.kube.wire import VIRTUALIPS
+from roost.kube.wire import NODEAGENTS, SEGMENTS, VIRTUALIPS
 from roost.process import Unreachable
-from tests.fakes.api import FakeApi
-from tests.kubectl_roost.cluster import vip
+from tests.fakes.api import FakeApi, Refuse
+from tests.kubectl_roost.cluster import agent, group, seat, segment, vip
 
 
 @pytest.fixture
@@ -46,6 +46,51 @@ def test_json_is_one_object(api: FakeApi, capsys: pytest.CaptureFixture[str]) ->
     assert json.loads(capsys.readouterr().out)["vips"][0]["address"] == "192.0.2.7"
 
 
+@pytest.fixture
+def seated(api: FakeApi) -> FakeApi:
+    """A segment with two seats, one group, and its VIP."""
+    api.put(VIRTUALIPS, vip("192.0.2.7"))
+    api.put(SEGMENTS, segment(seat("n1", 1), seat("n2", 2), groups=(group("b-1-7", 1),)))
+    return api
+
+
+@pytest.mark.usefixtures("seated")
+@pytest.mark.parametrize(
+    ("argv", "shows"),
+    [
+        pytest.param(["segment"], "Segment 10.60.0.0-24: profile Default", id="all"),
+        pytest.param(["segment", "10.60.0.0-24"], "n1       1        1        1      n2 1", id="one, by its name"),
+        pytest.param(["segment", "--group", "b-1-7"], "Holder    n1, tenure 1, epoch 1", id="one group"),
+        pytest.param(["segment", "--vip", "192.0.2.7"], "Group b-1-7 on segment", id="the group of a VIP"),
+        pytest.param(["segment", "-o", "json", "--vip", "192.0.2.7"], '"next": [\n      "n2"\n    ]', id="as JSON"),
+    ],
+)
+def test_a_segment_is_drawn(argv: list[str], shows: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == Exit.WELL
+    assert shows in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("seated")
+def test_a_segment_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["segment", "elsewhere"]) == Exit.ATTENTION
+    assert capsys.readouterr().err == "error: there is no Segment elsewhere\n"
+
+
+def test_what_cannot_be_read_is_said_beside_what_can(seated: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    seated.fail(Refuse(403, "Forbidden"), "GET", VIRTUALIPS)
+    assert main(["segment"]) == Exit.ATTENTION
+    said = capsys.readouterr()
+    assert said.err.startswith("error: VirtualIP: ")
+    assert "Segment 10.60.0.0-24" in said.out
+
+
+def test_a_cluster_without_seats_is_uninstalled_at_once(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    api.put(NODEAGENTS, agent("n1"))
+    assert main(["uninstall"]) == Exit.WELL
+    assert api.all(NODEAGENTS) == {}
+    assert capsys.readouterr().out.splitlines()[0] == "1 nodes are excluded"
+
+
 @pytest.mark.usefixtures("api")
 def test_a_server_out_of_reach_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "--kubeconfig", "nowhere"]) == Exit.ATTENTION
@@ -66,7 +111,7 @@ def test_a_wrong_command_line_is_2(argv: list[str]) -> None:
     assert main(argv) == Exit.USAGE
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["status", "--help"], ["--version"], []])
+@pytest.mark.parametrize("argv", [["--help"], ["status", "--help"], ["segment", "--help"], ["--version"], []])
 def test_help_is_no_error(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == Exit.WELL
     assert capsys.readouterr().out

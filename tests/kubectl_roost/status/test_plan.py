@@ -1,6 +1,7 @@
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from kubectl_roost.status.plan import Snapshot, Waiting, report
 from kubectl_roost.status.text import page
 from roost.kube.wire import (
     Claim,
+    Condition,
     Group,
     Meta,
     NodeAgent,
@@ -111,6 +113,30 @@ def test_a_vip_needs_attention_when_it_should_answer_and_does_not(one: VirtualIP
     found = report(replace(well(), vips=(one,)))
     assert [shown.reason for shown in found.vips] == [reason]
     assert found.attention == ((attention,) if attention else ())
+
+
+TOLD = "192.0.2.8 is also claimed by 3c:ec:ef:12:34:56"
+MISSED = "192.0.2.8 is announced by n1, but n2 gets no answer"
+CONFLICT = condition("AddressConflict", "True", "AddressConflict", TOLD)
+UNANSWERED = condition("Reachable", "False", "NotReachable", MISSED)
+
+
+@pytest.mark.parametrize(
+    ("reason", "doubts", "attention"),
+    [
+        pytest.param("Announced", (CONFLICT,), [f"AddressConflict: {TOLD}"], id="a stranger claims it too"),
+        pytest.param("AddressConflict", (CONFLICT,), [f"AddressConflict: {TOLD}"], id="it is not taken: said once"),
+        pytest.param("Announced", (UNANSWERED,), [f"NotReachable: {MISSED}"], id="the next in line gets no answer"),
+        pytest.param(
+            "Announced", (condition("Reachable", "Unknown", "NotProbed"),), [], id="nobody is there to ask for it"
+        ),
+    ],
+)
+def test_a_vip_in_doubt_needs_attention(reason: str, doubts: tuple[Condition, ...], attention: list[str]) -> None:
+    one = vip("192.0.2.8", reason, TOLD if reason != "Announced" else "")
+    said = msgspec.structs.replace(one.status, conditions=(*one.status.conditions, *doubts))
+    found = report(replace(well(), vips=(msgspec.structs.replace(one, status=said),)))
+    assert found.attention == tuple(f"VIP 192.0.2.8: {sentence}" for sentence in attention)
 
 
 def test_a_vip_that_is_being_deleted_is_releasing() -> None:

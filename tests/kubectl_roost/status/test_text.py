@@ -1,8 +1,9 @@
 import json
 from dataclasses import replace
 
+from kubectl_roost.columns import columns
 from kubectl_roost.status.plan import Snapshot, report
-from kubectl_roost.status.text import as_json, columns, page
+from kubectl_roost.status.text import as_json, page
 from roost.kube.wire import VIPException
 from tests.kubectl_roost.cluster import agent, condition, group, seat, segment, service, vip, well
 

@@ -1,0 +1,1 @@
+"""`roost uninstall`: every node gives its VIPs away and is clean before the chart goes."""
