@@ -16,7 +16,7 @@ NAMESPACE = "roost-system"
 def render() -> Path:
     """Write build/roost.yaml and return its path. Raises LabError with helm's words, BuildError without helm."""
     helm = build.ensure() / "helm"
-    text = run([str(helm), "template", "roost", str(CHART), f"--namespace={NAMESPACE}"])
+    text = run([str(helm), "template", "roost", str(CHART), f"--namespace={NAMESPACE}", "--no-hooks"])
     RENDERED.parent.mkdir(exist_ok=True)
     fresh = RENDERED.with_suffix(f".{os.getpid()}")
     fresh.write_text(text)

@@ -144,6 +144,8 @@ def test_a_definition_outlives_the_chart(resource: Resource[Any]) -> None:
         ("policies/cloudprovider-no-spec.yaml", f"system:serviceaccount:{words.NAMESPACE}:roost-cloudprovider"),
         ("policies/cloudprovider-no-spec.yaml", f"'{words.FINALIZER}'"),
         ("cloudprovider/rbac.yaml", f"resourceNames: [{words.CONTROLLER_LEASE}]"),
+        ("nodeagent/key.yaml", f"name: {words.SEGMENT_KEY}"),
+        ("nodeagent/rbac.yaml", f"resources: [secrets], resourceNames: [{words.SEGMENT_KEY}]"),
         ("namespaces.yaml", f"name: {words.NAMESPACE}"),
         ("namespaces.yaml", f"name: {words.NODE_LEASE_NAMESPACE}"),
     ],

@@ -295,6 +295,8 @@ HELD = {"metadata": {"name": "policies-3", "finalizers": ["example.org/a"]}}
 OWNER = {"apiVersion": "v1", "kind": "Node", "name": "m1", "uid": "0"}
 OWNED = {"metadata": {"name": "policies-4", "ownerReferences": [OWNER]}}
 TABLE_PATH = f"{SEGMENTS}/policies-there"
+KEYS = "/api/v1/namespaces/roost-system/secrets"
+KEY = f"{KEYS}/roost-segment-key"
 # NodeAgents m1 and m2, Segment policies-there, VirtualIP 192.0.2.7 and the Lease of m2 are there.
 CALLS = [
     call("m1 writes its own NodeAgent.status", "m1", ALLOWED, "PATCH", f"{AGENTS}/m1/status", APPLIED),
@@ -352,6 +354,11 @@ CALLS = [
     call("m1 reads EndpointSlices", "m1", ALLOWED, "GET", "/apis/discovery.k8s.io/v1/endpointslices"),
     call("m1 reads Services", "m1", NO_RIGHT, "GET", "/api/v1/services"),
     call("m1 reads Secrets", "m1", NO_RIGHT, "GET", "/api/v1/secrets"),
+    call("m1 reads the key of hellos", "m1", ALLOWED, "GET", KEY),
+    call("m1 lists the key of hellos", "m1", ALLOWED, "GET", f"{KEYS}?fieldSelector=metadata.name%3Droost-segment-key"),
+    call("m1 lists Roost's Secrets", "m1", NO_RIGHT, "GET", KEYS),
+    call("m1 changes the key of hellos", "m1", NO_RIGHT, "PATCH", KEY, {"data": {"key": "AAAA"}}),
+    call("the controller reads the key of hellos", "controller", NO_RIGHT, "GET", KEY),
     call("m1 reads ConfigMaps", "m1", NO_RIGHT, "GET", "/api/v1/configmaps"),
     call("m1 reads Pods", "m1", NO_RIGHT, "GET", "/api/v1/pods"),
     call("m1 changes a Node", "m1", NO_RIGHT, "PATCH", "/api/v1/nodes/m1", {"metadata": {"labels": {"a": "b"}}}),

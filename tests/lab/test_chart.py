@@ -1,9 +1,12 @@
 """The chart rendered by the real helm, and what the real API server makes of it."""
 
+import base64
 import os
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from lab.cluster import Lab
 from lab.manifests import CHART
 
 Object = dict[str, Any]
+KEY = "/api/v1/namespaces/roost-system/secrets/roost-segment-key"
 CLUSTER_SCOPED = {
     "ClusterRole",
     "ClusterRoleBinding",
@@ -33,6 +37,11 @@ def rendered(*values: str) -> list[Object]:
     done = helm("template", "roost", str(CHART), *(word for value in values for word in ("--set", value)))
     assert done.returncode == 0, done.stderr
     return [thing for thing in yaml.safe_load_all(done.stdout) if thing]
+
+
+def hooks(things: Iterable[Object]) -> list[Object]:
+    """What helm makes and unmakes on the way out only."""
+    return [thing for thing in things if "helm.sh/hook" in thing["metadata"].get("annotations", {})]
 
 
 def of(kind: str, things: Iterable[Object]) -> list[Object]:
@@ -84,7 +93,8 @@ def test_every_account_bound_or_used_is_made() -> None:
     bound = {
         s["name"] for kind in ("RoleBinding", "ClusterRoleBinding") for t in of(kind, things) for s in t["subjects"]
     }
-    used = {one(kind, things)["spec"]["template"]["spec"]["serviceAccountName"] for kind in ("Deployment", "DaemonSet")}
+    kinds = ("Deployment", "DaemonSet", "Job")
+    used = {one(kind, things)["spec"]["template"]["spec"]["serviceAccountName"] for kind in kinds}
     assert bound == used == made
 
 
@@ -111,7 +121,11 @@ def test_every_policy_is_bound_and_denies() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "added"),
-    [pytest.param("DaemonSet", ["NET_ADMIN", "NET_RAW"], id="agent"), pytest.param("Deployment", [], id="controller")],
+    [
+        pytest.param("DaemonSet", ["NET_ADMIN", "NET_RAW", "SYS_NICE", "IPC_LOCK"], id="agent"),
+        pytest.param("Deployment", [], id="controller"),
+        pytest.param("Job", [], id="uninstall"),
+    ],
 )
 def test_a_pod_has_no_right_that_it_does_not_need(kind: str, added: list[str]) -> None:
     spec = one(kind, rendered())["spec"]["template"]["spec"]
@@ -137,7 +151,7 @@ def test_probes_and_flags_name_the_port_that_is_set(kind: str, host: Object) -> 
     things = rendered("nodeagent.healthPort=12345", "cloudprovider.healthPort=12345")
     (container,) = one(kind, things)["spec"]["template"]["spec"]["containers"]
     assert "--health-port=12345" in container["args"]
-    assert container["ports"] == [{"name": "health", "containerPort": 12345, "protocol": "TCP"}]
+    assert container["ports"][0] == {"name": "health", "containerPort": 12345, "protocol": "TCP"}
     probes = {probe: container[f"{probe}Probe"]["httpGet"] for probe in ("liveness", "readiness")}
     asked = {"port": "health"} | host
     assert probes == {"liveness": {"path": "/livez"} | asked, "readiness": {"path": "/readyz"} | asked}
@@ -148,7 +162,7 @@ def test_the_agent_runs_on_every_node_and_goes_last() -> None:
     spec = daemonset["template"]["spec"]
     assert spec["tolerations"] == [{"operator": "Exists"}]
     assert spec["priorityClassName"] == "system-node-critical"
-    assert spec["terminationGracePeriodSeconds"] == 15
+    assert spec["terminationGracePeriodSeconds"] == 20
     assert daemonset["updateStrategy"]["rollingUpdate"] == {"maxUnavailable": 1}
     annotations = daemonset["template"]["metadata"]["annotations"]
     assert annotations["cluster-autoscaler.kubernetes.io/enable-ds-eviction"] == "true"
@@ -197,8 +211,8 @@ def test_without_settings_there_is_no_file() -> None:
 )
 def test_both_programs_run_the_same_image(values: tuple[str, ...], image: str) -> None:
     things = rendered(*values)
-    pods = [one(kind, things)["spec"]["template"]["spec"] for kind in ("Deployment", "DaemonSet")]
-    assert [pod["containers"][0]["image"] for pod in pods] == [image, image]
+    pods = [one(kind, things)["spec"]["template"]["spec"] for kind in ("Deployment", "DaemonSet", "Job")]
+    assert {pod["containers"][0]["image"] for pod in pods} == {image}
 
 
 @pytest.mark.parametrize(
@@ -207,11 +221,38 @@ def test_both_programs_run_the_same_image(values: tuple[str, ...], image: str) -
         ("namespaces.create=false", {"Namespace"}),
         ("crds.install=false", {"CustomResourceDefinition"}),
         ("policies.enabled=false", {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}),
+        ("segmentKey.create=false", {"Secret"}),
+        ("uninstall.cleanUp=false", {"Job"}),
     ],
 )
 def test_a_part_that_is_switched_off_is_not_there(value: str, gone: set[str]) -> None:
     everything = {thing["kind"] for thing in rendered()}
     assert everything - {thing["kind"] for thing in rendered(value)} == gone
+
+
+@pytest.mark.parametrize(
+    ("values", "port"), [pytest.param((), 10262, id="as it comes"), (("nodeagent.settings.pulsePort=4000",), 4000)]
+)
+def test_the_port_of_hellos_is_shown(values: tuple[str, ...], port: int) -> None:
+    (container,) = one("DaemonSet", rendered(*values))["spec"]["template"]["spec"]["containers"]
+    assert {"name": "pulse", "containerPort": port, "protocol": "UDP"} in container["ports"]
+
+
+def test_the_key_of_hellos_is_random_and_long_enough() -> None:
+    keys = [base64.b64decode(one("Secret", rendered())["data"]["key"]) for _ in range(2)]
+    assert [len(key) for key in keys] == [32, 32]
+    assert keys[0] != keys[1]
+
+
+def test_what_uninstalls_is_not_there_before() -> None:
+    """Rights included; and all of it is in order: what a Job needs is made before it."""
+    things = hooks(rendered())
+    assert {thing["metadata"]["name"] for thing in things} == {"roost-uninstall"}
+    assert {thing["metadata"]["annotations"]["helm.sh/hook"] for thing in things} == {"pre-delete"}
+    weights = {thing["kind"]: int(thing["metadata"]["annotations"]["helm.sh/hook-weight"]) for thing in things}
+    assert weights["ServiceAccount"] == weights["ClusterRole"] == weights["Role"] < weights["RoleBinding"]
+    assert weights["ClusterRoleBinding"] == weights["RoleBinding"] < weights["Job"]
+    assert "roost-uninstall" not in str([thing for thing in rendered() if thing not in things])
 
 
 def test_roles_of_people_can_be_left_out() -> None:
@@ -261,8 +302,10 @@ def test_helm_upgrades_and_what_was_claimed_outlives_an_uninstall(lab: Lab) -> N
     """The lab has applied the chart already, as `kubectl apply` does; helm takes it over."""
     env = lab.environment()
     record = ("--namespace", "kube-system")
+    key = lab.api("GET", KEY)["data"]["key"]
     taken = helm("install", "roost", str(CHART), *record, "--take-ownership", "--force-conflicts", env=env)
     assert taken.returncode == 0, taken.stderr
+    assert lab.api("GET", KEY)["data"]["key"] == key, "agents with different keys do not hear each other"
     pool = {"apiVersion": "roost.dev/v1alpha1", "kind": "AddressPool", "metadata": {"name": "kept"}}
     lab.apply({**pool, "spec": {"addresses": ["192.0.2.0/28"]}})
     upgraded = helm(
@@ -272,15 +315,62 @@ def test_helm_upgrades_and_what_was_claimed_outlives_an_uninstall(lab: Lab) -> N
     assert (
         lab.api("GET", "/apis/apps/v1/namespaces/roost-system/deployments/roost-cloudprovider")["spec"]["replicas"] == 3
     )
-    gone = helm("uninstall", "roost", *record, "--wait", env=env)
+    assert lab.api("GET", KEY)["data"]["key"] == key
+    gone = helm("uninstall", "roost", *record, "--wait", "--no-hooks", env=env)  # here is no node to run the Job
     assert gone.returncode == 0, gone.stderr
     assert lab.api("GET", "/apis/roost.dev/v1alpha1/addresspools/kept")["spec"]["addresses"] == ["192.0.2.0/28"]
     again = helm("install", "roost", str(CHART), *record, env=env)
     assert again.returncode == 0, again.stderr
 
 
+ROOST = "/apis/roost.dev/v1alpha1"
+SEATED = {
+    "node": "gone",
+    "tenure": 1,
+    "version": 1,
+    "bootID": "b",
+    "mode": "Leased",
+    "state": "Live",
+}
+
+
+def test_the_hook_has_the_rights_to_empty_every_node_and_no_others(lab: Lab) -> None:
+    """As the Job runs it, with the Job's account; of the two nodes with an agent one knows, the other is dead."""
+    for thing in hooks(rendered()):
+        if thing["kind"] != "Job":
+            lab.apply(thing)
+    of_roost = {"apiVersion": "roost.dev/v1alpha1"}
+    for node in ("knows", "gone"):
+        lab.apply(of_roost | {"kind": "NodeAgent", "metadata": {"name": node}})
+    lab.apply(of_roost | {"kind": "Segment", "metadata": {"name": "uninstall"}})
+    seats = [SEATED, SEATED | {"node": "knows", "tenure": 2}]
+    table = {"revision": 1, "nextTenure": 3, "seats": seats}
+    lab.api("PATCH", f"{ROOST}/segments/uninstall/status", {"status": table})
+    draining = {
+        "type": "Ready",
+        "status": "False",
+        "reason": "Draining",
+        "message": "spec.maintenance is Exclude",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    lab.api("PATCH", f"{ROOST}/nodeagents/knows/status", {"status": {"conditions": [draining]}})
+    token = lab.token("roost-uninstall")
+    config = lab.control.pki.kubeconfig("uninstall", {"token": token})
+    done = roost("uninstall", "--patience", "1", "--kubeconfig", str(config))
+    assert done.stdout.splitlines()[-2:] == ["the agents are told to stop", "still seated: gone, knows"], done.stderr
+    assert done.returncode == 1
+    left = {thing["metadata"]["name"] for thing in lab.admin.items(f"{ROOST}/nodeagents")}
+    assert not {"knows", "gone"} & left
+    assert roost("status", "--kubeconfig", str(config)).stdout.count("could not be read") > 0
+
+
+def roost(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kubectl_roost", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+
+
 def test_a_second_apply_changes_nothing(lab: Lab) -> None:
-    done = helm("template", "roost", str(CHART))
+    done = helm("template", "roost", str(CHART), "--no-hooks")
     lab.apply(done.stdout)
     before = versions(lab)
     lab.apply(done.stdout)

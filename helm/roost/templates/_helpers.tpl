@@ -20,3 +20,10 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ default $.Chart.AppVersion .tag }}{{ end }}
 {{- end -}}
 {{- end }}
+
+{{/* Annotations of what lives only while the chart is being uninstalled; the argument is its place in the order. */}}
+{{- define "roost.hook" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
