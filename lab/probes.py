@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
@@ -167,14 +168,18 @@ class RequestMeter:
 
     def count(self, user: str = "") -> Counter[Request]:
         """The requests so far, of users whose name ends with *user*. The log is some tenths of a second behind."""
-        self._counted.update(self._read())
+        self._counted.update(request for _, request in self._read())
         return Counter({request: n for request, n in self._counted.items() if request.user.endswith(user)})
 
     def rate(self, user: str = "") -> float:
         """Requests per second since the beginning."""
         return self.count(user).total() / (time.monotonic() - self.started)
 
-    def _read(self) -> Iterator[Request]:
+    def log(self, user: str = "") -> list[tuple[float, Request]]:
+        """The requests so far and when each came (seconds since 1970), instead of their count."""
+        return [(moment, request) for moment, request in self._read() if request.user.endswith(user)]
+
+    def _read(self) -> Iterator[tuple[float, Request]]:
         if not self._log.exists():
             return
         with self._log.open("rb") as file:
@@ -185,7 +190,11 @@ class RequestMeter:
         for line in lines:
             event = json.loads(line)
             if event["stage"] == ("ResponseStarted" if event["verb"] == "watch" else "ResponseComplete"):
-                yield _request(event)
+                yield _moment(event), _request(event)
+
+
+def _moment(event: dict[str, object]) -> float:
+    return datetime.fromisoformat(str(event["requestReceivedTimestamp"])).timestamp()
 
 
 def _request(event: dict[str, object]) -> Request:

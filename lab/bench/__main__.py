@@ -12,7 +12,7 @@ from pathlib import Path
 from lab import build, debian, isolate
 from lab.bench import run
 from lab.bench.figures import At, Result
-from lab.bench.rows import NAMES, Options, chosen
+from lab.bench.rows import FEW_RUNS, MANY_RUNS, NAMES, Options, chosen
 from lab.bench.table import Conditions, report
 from lab.probe import ROOT
 
@@ -22,7 +22,8 @@ PAGE = ROOT / "docs" / "results" / "bench.md"
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m lab.bench", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"which rows (all): {', '.join(NAMES)}")
-    parser.add_argument("--runs", type=int, default=3, metavar="N", help="runs of each fault (3)")
+    few, many = FEW_RUNS, MANY_RUNS
+    parser.add_argument("--runs", type=int, default=0, metavar="N", help=f"of each fault ({few}, power-off {many})")
     parser.add_argument("--full", action="store_true", help="1,000 paced Services, and a minute of idling")
     parser.add_argument("--small", action="store_true", help="three nodes instead of ten")
     parser.add_argument("--output", type=Path, metavar="FILE", help=f"write the page there ({PAGE.relative_to(ROOT)})")

@@ -5,27 +5,29 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from lab.api import Json
 from lab.bench import load, stage
 from lab.bench.figures import Budget, Figure
 from lab.bench.stage import NAMESPACE
 from lab.cluster import Lab
 from lab.probes import Request
-from lab.programs import AGENT, CONTROLLER
-from lab.run import Process
+from lab.programs import AGENT, CONTROLLER, SEGMENT
+from lab.run import cpu_of, memory_of, wait_for
 
 Say = Callable[[str], None]
 
 NODES, FEW = 10, 3
 SERVICES = 100
+FAR = 100  # seats of nodes that are only simulated
 MEGABYTE = 1e6
 SHOWN = 4  # kinds of requests that a note names
 USERS = {"agents": AGENT, "controller": CONTROLLER}
 
 
 @contextmanager
-def place(*, small: bool) -> Iterator[Lab]:
+def place(*, small: bool, witnesses: bool = True) -> Iterator[Lab]:
     """Ten nodes (*small*: three) with Roost, and a hundred Services that all are announced."""
-    with stage.bare(FEW if small else NODES, "10.60.0.120-10.60.0.249") as lab:
+    with stage.bare(FEW if small else NODES, "10.60.0.120-10.60.0.249", witnesses=witnesses) as lab:
         stage.start(lab)
         services = [load.service(f"idle-{number}") for number in range(SERVICES)]
         load.create(lab, NAMESPACE, services)
@@ -35,14 +37,62 @@ def place(*, small: bool) -> Iterator[Lab]:
 
 def requests(lab: Lab, window: float, say: Say) -> Iterator[Figure]:
     """Of Roost's programs, by the API server's own book."""
+    note = f"{len(lab.nodes)} nodes, {SERVICES} Services"
+    yield from _requests(lab, window, say, note)
+
+
+def requests_with_far_sides(lab: Lab, window: float, say: Say) -> Iterator[Figure]:
+    """The same, with a hundred seats more in the table than there are nodes."""
+    seats = far_seats(lab, FAR)
+    wait_for("all sit", lambda: len(lab.seats()) == len(lab.nodes) + FAR, 10, every=0.1)
+    note = (
+        f"{len(lab.nodes)} real agents and {seats} simulated ones, {SERVICES} Services: the simulated are seats in the"
+        " table, live and witnessed by each other, whom the real ones see; they hold nothing and ask the API nothing"
+    )
+    yield from _requests(lab, window, say, note)
+
+
+def far_seats(lab: Lab, count: int) -> int:
+    """Seat *count* agents that do not exist, by one write of the table. Raises ApiError."""
+    table = lab.api("GET", SEGMENT)
+    status = table["status"]
+    first = status["nextTenure"]
+    for number in range(count):
+        others = [f"far-{(number + step) % count:03d}" for step in (1, 2, 3)]
+        status["seats"].append(far_seat(number, first + number, others))
+    status["nextTenure"], status["revision"] = first + count, status["revision"] + 1
+    lab.api("PUT", f"{SEGMENT}/status", table)
+    return count
+
+
+def far_seat(number: int, tenure: int, witnesses: Sequence[str]) -> Json:
+    """A row of the table, as the agent of a large cluster's node *number* would have written it."""
+    return {
+        "node": f"far-{number:03d}",
+        "tenure": tenure,
+        "version": 1,
+        "bootID": f"00000000-0000-4000-8000-{number:012d}",
+        "machineID": f"{number:032x}",
+        "mac": f"02:00:00:fa:00:{number:02x}",
+        "addresses": [f"fd60::fa:{number:x}"],
+        "eligible": False,
+        "mode": "Witnessed",
+        "state": "Live",
+        "witnesses": list(witnesses),
+    }
+
+
+def _requests(lab: Lab, window: float, say: Say, note: str) -> Iterator[Figure]:
     stage.wait_calm(lab, 40, say)
     meter = lab.api_requests()
     time.sleep(window)
     counted, seconds = meter.count(), time.monotonic() - meter.started
     parts = {name: _of(counted, user) for name, user in USERS.items()}
-    total = sum(part.total() for part in parts.values()) / seconds
-    note = f"{len(lab.nodes)} nodes, {SERVICES} Services, over {seconds:.0f} s"
-    yield Figure("all of Roost", "1/s", (total,), Budget(5.0), note)
+    lease = sum(times for what, times in parts["controller"].items() if what.endswith(" leases"))
+    total = sum(part.total() for part in parts.values()) - (lease if lab.witnesses else 0)
+    what = "all of Roost but the controller's own Lease" if lab.witnesses else "all of Roost"
+    budget = Budget(0.0) if lab.witnesses else Budget(5.0)
+    yield Figure(what, "1/s", (total / seconds,), budget, f"{note}, over {seconds:.0f} s")
     for name, part in parts.items():
         yield Figure(name, "1/s", (part.total() / seconds,), None, _split(part, seconds))
     rest = (counted.total() - sum(part.total() for part in parts.values())) / seconds
@@ -66,19 +116,28 @@ def cost(lab: Lab, window: float, say: Say) -> Iterator[Figure]:
     """CPU and memory of the programs."""
     stage.wait_calm(lab, 40, say)
     agents, controller = list(lab.agents.values()), lab.controllers["a"]
-    programs: list[Process] = [*agents, controller]
-    before, began = [process.cpu() for process in programs], time.monotonic()
+    pids = {"pulse": [one.pulse for one in agents], "agent": [one.agent for one in agents], "all": [controller.pid]}
+    before, began = {name: [cpu_of(pid) for pid in some] for name, some in pids.items()}, time.monotonic()
     time.sleep(window)
     seconds = time.monotonic() - began
-    used = [1000 * (process.cpu() - then) / seconds for process, then in zip(programs, before, strict=True)]
+    used = {
+        name: [1000 * (cpu_of(pid) - then) / seconds for pid, then in zip(some, before[name], strict=True)]
+        for name, some in pids.items()
+    }
+    memory = {name: [memory_of(pid) / MEGABYTE for pid in some] for name, some in pids.items()}
     note = f"{len(lab.nodes)} nodes, {SERVICES} Services, over {seconds:.0f} s"
-    yield Figure("agent, CPU", "mcore", tuple(used[:-1]), Budget(4.0), note)
-    yield Figure("agent, PSS", "MB", _megabytes(agents, Process.memory), Budget(80.0))
+    yield Figure("pulse and agent, CPU", "mcore", _sums(used["pulse"], used["agent"]), Budget(4.0), note)
+    yield Figure("pulse, CPU", "mcore", tuple(used["pulse"]))
+    yield Figure("agent, CPU", "mcore", tuple(used["agent"]))
+    yield Figure("pulse and agent, PSS", "MB", _sums(memory["pulse"], memory["agent"]), Budget(80.0))
+    yield Figure("pulse, PSS", "MB", tuple(memory["pulse"]))
+    yield Figure("agent, PSS", "MB", tuple(memory["agent"]))
     alone = "what a node with one agent and nothing else in Python has in memory, at most"
-    yield Figure("agent, RSS", "MB", _megabytes(agents, stage.resident), None, alone)
-    yield Figure("controller, CPU", "mcore", tuple(used[-1:]))
-    yield Figure("controller, PSS", "MB", _megabytes([controller], Process.memory))
+    resident = tuple(stage.resident(one) / MEGABYTE for one in agents)
+    yield Figure("pulse and agent, RSS", "MB", resident, None, alone)
+    yield Figure("controller, CPU", "mcore", tuple(used["all"]))
+    yield Figure("controller, PSS", "MB", tuple(memory["all"]))
 
 
-def _megabytes(processes: Sequence[Process], measure: Callable[[Process], int]) -> tuple[float, ...]:
-    return tuple(measure(process) / MEGABYTE for process in processes)
+def _sums(first: Sequence[float], second: Sequence[float]) -> tuple[float, ...]:
+    return tuple(one + other for one, other in zip(first, second, strict=True))

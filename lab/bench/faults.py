@@ -1,7 +1,8 @@
 """One fault, two systems: the node that holds Roost's VIP and keepalived's is struck, and one set of probes watches."""
 
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -18,7 +19,9 @@ SYSTEMS = {ROOST: "Roost", SLOW: "keepalived, adverts 1 s", FAST: "keepalived, a
 NODES = 3
 STEADY = 100  # connections that succeed before a fault: one second
 MOVED = 20.0  # seconds that Roost has to move
+STAYED = 8.0  # seconds that are watched where it should not
 TAIL = 2.0  # seconds that are watched after Roost has moved
+RIVALS = 10  # runs with keepalived: its figures hardly differ from one to the next
 RETURN = 4.0  # seconds that are watched after a link came back
 OTHERS = "lab.roost.dev/keepalived"  # the class of Services that Roost leaves alone
 
@@ -45,17 +48,19 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """How to break *holder*, and how to mend it; *returns*: the mending itself is watched."""
+    """How to break *holder*, and how to mend it."""
 
     strike: Callable[[Scene, str], None]
     mend: Callable[[Scene, str], None]
-    returns: bool = False
+    moves: bool = True  # Roost is to move its VIP
+    returns: bool = False  # the mending itself is watched
 
 
 @contextmanager
-def scene() -> Iterator[Scene]:
+def scene(*, witnesses: bool = True, profile: str = "Default") -> Iterator[Scene]:
     """Three nodes, a Service of Roost's, and two whose addresses keepalived has."""
-    with stage.bare(NODES, f"{ROOST}-10.60.0.209") as lab:
+    with stage.bare(NODES, f"{ROOST}-10.60.0.209", witnesses=witnesses) as lab:
+        lab.profile(profile)
         lab.api("POST", load.path(stage.NAMESPACE), load.service("roost"))
         for number, address in enumerate(ADVERTS):
             name = f"keepalived-{number}"
@@ -69,7 +74,7 @@ def scene() -> Iterator[Scene]:
 
 def _power_off(scene: Scene, node: str) -> None:
     scene.lab.power_off(node)
-    scene.rival.running.pop(node)
+    scene.rival.running.pop(node, None)
 
 
 def _power_on(scene: Scene, node: str) -> None:
@@ -77,55 +82,69 @@ def _power_on(scene: Scene, node: str) -> None:
     scene.lab.wait_for_proxies(node)
 
 
-def _sigkill(scene: Scene, node: str) -> None:
-    scene.lab.agents[node].sigkill()
+def _agent_sigkill(scene: Scene, node: str) -> None:
+    """Of Roost the agent, as its pulse is made to outlive it; of keepalived both processes."""
+    scene.lab.agents[node].agent_signal(signal.SIGKILL)
     scene.rival.sigkill(node)
 
 
-def _start_again(scene: Scene, node: str) -> None:
-    scene.lab.start_agent(node)
+def _hand_over(scene: Scene, node: str) -> None:
+    """Roost's node is drained; keepalived, which knows no draining, is asked to stop (SIGTERM)."""
+    stage.maintenance(scene.lab, node, "Drain")
+    if node in scene.rival.running:
+        scene.rival.running[node].sigterm()
+
+
+def _nothing(_scene: Scene, _node: str) -> None:
+    """Nothing is broken."""
 
 
 POWER_OFF = Fault(_power_off, _power_on)
 LINK_DOWN = Fault(lambda s, node: s.lab.link_down(node), lambda s, node: s.lab.link_up(node), returns=True)
-SIGKILL = Fault(_sigkill, _start_again)
+SIGKILL = Fault(_agent_sigkill, _nothing, moves=False)
+HAND_OVER = Fault(_hand_over, lambda s, node: stage.maintenance(s.lab, node, "None"))
 
 
-def run_once(scene: Scene, fault: Fault) -> dict[str, Seen]:
-    """Strike the holder once, watch, mend; what each system (by its VIP) did."""
-    lab = scene.lab
+def run_once(scene: Scene, fault: Fault, *, rival: bool = True) -> dict[str, Seen]:
+    """Strike the holder once, watch, mend; what each system (by its VIP) did. *rival*: keepalived runs, too."""
+    lab, systems = scene.lab, [*SYSTEMS] if rival else [ROOST]
     with ExitStack() as probes:
-        claims = probes.enter_context(lab.claims(SYSTEMS))
-        asks = probes.enter_context(lab.ask(*SYSTEMS))
+        claims = probes.enter_context(lab.claims(systems))
+        asks = probes.enter_context(lab.ask(*systems))
         holder = claims.wait_for_holder(ROOST)
-        scene.rival.start(holder, claims)
-        clients = {address: probes.enter_context(lab.client(address)) for address in SYSTEMS}
+        if rival:
+            scene.rival.start(holder, claims)
+        clients = {address: probes.enter_context(lab.client(address)) for address in systems}
         for client in clients.values():
             client.wait_for_success(count=STEADY)
         struck = time.time()
         fault.strike(scene, holder)
-        claims.wait_for_holder(ROOST, other_than=holder, seconds=MOVED)
+        if fault.moves:
+            claims.wait_for_holder(ROOST, other_than=holder, seconds=MOVED)
+        else:
+            time.sleep(STAYED)
         _wait_for_next_success(clients, time.time())
         time.sleep(TAIL)
         ended = time.time()
+        reports = {address: client.report() for address, client in clients.items()}
+        scene.late = max(scene.late, *(report.late for report in reports.values()))
+        scene.watched.append(ended - struck)
         heard = claims.recording(struck, ended)
         moved = {
             str(claim.vip): claim.time - struck for claim in reversed(heard.claims) if claim.port != f"{holder}-data"
         }
-        gaps = {address: client.report() for address, client in clients.items()}
-        scene.late = max(scene.late, *(report.late for report in gaps.values()))
-        scene.watched.append(ended - struck)
-        two = {address: heard.of_vip(address).seconds_with_two() for address in SYSTEMS}
-        silence = {address: asks.report(address).silence(struck, ended) for address in SYSTEMS}
+        two = {address: heard.of_vip(address).seconds_with_two() for address in systems}
+        silence = {address: asks.report(address).silence(struck, ended) for address in systems}
         fault.mend(scene, holder)
         if fault.returns:
-            for address, seconds in _two_after_return(claims, ended).items():
+            for address, seconds in _two_after_return(claims, systems, ended).items():
                 two[address] += seconds
     scene.rival.stop()
     stage.wait_seated(lab)
+    lab.wait_for_mode()
     return {
-        address: Seen(gaps[address].gap(struck, ended), silence[address], two[address], moved.get(address, 0.0))
-        for address in SYSTEMS
+        address: Seen(reports[address].gap(struck, ended), silence[address], two[address], moved.get(address, 0.0))
+        for address in systems
     }
 
 
@@ -138,18 +157,20 @@ def _wait_for_next_success(clients: dict[str, ClientProbe], after: float) -> Non
     wait_for("every client connects again", all_again, 15, every=0.1)
 
 
-def _two_after_return(claims: ClaimProbe, since: float) -> dict[str, float]:
+def _two_after_return(claims: ClaimProbe, systems: Sequence[str], since: float) -> dict[str, float]:
     time.sleep(RETURN)
     heard = claims.recording(since)
-    return {address: heard.of_vip(address).seconds_with_two() for address in SYSTEMS}
+    return {address: heard.of_vip(address).seconds_with_two() for address in systems}
 
 
-def figures(scene: Scene, runs: list[dict[str, Seen]], gap: Budget, moved: Budget | None) -> tuple[Figure, ...]:
+def figures(scene: Scene, runs: list[dict[str, Seen]], gap: Budget) -> tuple[Figure, ...]:
     """The figures of a fault: Roost's with their budgets, keepalived's beside them."""
     found = []
     for address, system in SYSTEMS.items():
         ours = address == ROOST
-        seen = [run[address] for run in runs]
+        seen = [run[address] for run in runs if address in run]
+        if not seen:
+            continue
         found.append(Figure(f"{system}: client's gap", "s", tuple(s.gap for s in seen), gap if ours else None))
         found.append(Figure(f"{system}: no answer to ARP", "s", tuple(s.silence for s in seen)))
         never = sum(s.moved == 0 for s in seen)
@@ -158,7 +179,7 @@ def figures(scene: Scene, runs: list[dict[str, Seen]], gap: Budget, moved: Budge
                 f"{system}: until another claims",
                 "s",
                 tuple(s.moved for s in seen if s.moved),
-                moved if ours else None,
+                None,
                 f"never in {never} of {len(seen)} runs, each watched for {min(scene.watched):.0f} s" if never else "",
             )
         )
@@ -170,10 +191,10 @@ def figures(scene: Scene, runs: list[dict[str, Seen]], gap: Budget, moved: Budge
 
 
 def measure(scene: Scene, fault: Fault, runs: int, say: Callable[[str], None]) -> Iterator[dict[str, Seen]]:
-    """Run *fault* so often; say each outcome."""
+    """Run *fault* so often, keepalived beside it in the first runs; say each outcome."""
     scene.watched.clear()
     for number in range(1, runs + 1):
-        seen = run_once(scene, fault)
+        seen = run_once(scene, fault, rival=number <= RIVALS)
         words = "; ".join(f"{SYSTEMS[vip]} gap {s.gap:.2f} two {s.two:.2f}" for vip, s in seen.items())
         say(f"run {number} of {runs}: {words}")
         yield seen

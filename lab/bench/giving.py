@@ -117,12 +117,17 @@ def _cpu(lab: Lab) -> dict[str, float]:
     return {name: sum(process.cpu() for process in found) / len(found) for name, found in parts.items()}
 
 
+def fill(scene: Burst, say: Say) -> None:
+    """Make the Services of a burst for their own sake: a row that needs them may be asked for by itself."""
+    for _ in burst(scene, say):
+        continue
+
+
 def memory(scene: Burst, say: Say) -> Iterator[Figure]:
     """Of the programs when there are 1,000 VIPs, all of them announced."""
     lab = scene.lab
     if not scene.filled:
-        for _ in burst(scene, say):  # for the Services alone: this row may be asked for by itself
-            continue
+        fill(scene, say)
     stage.wait_announced(lab, BURST, 90)
     agents = tuple(process.memory() / MEGABYTE for process in lab.agents.values())
     yield Figure("agent, PSS", "MB", agents, Budget(100))

@@ -3,14 +3,13 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from lab.api import Json
 from lab.bench.load import make_namespace
 from lab.cluster import Lab
-from lab.run import Process, wait_for
+from lab.programs import SEGMENT
+from lab.run import Process, memory_of, wait_for
 
-SEGMENT = "/apis/roost.dev/v1alpha1/segments/10.60.0.0-24"
 AGENTS = "/apis/roost.dev/v1alpha1/nodeagents"
 NAMESPACE = "bench"
 CALM = 0.25  # of a core: what control plane and kube-proxies use when nothing happens, and some more
@@ -27,9 +26,9 @@ def pool(*addresses: str) -> dict[str, object]:
 
 
 @contextmanager
-def bare(nodes: int, *addresses: str) -> Iterator[Lab]:
+def bare(nodes: int, *addresses: str, witnesses: bool = True) -> Iterator[Lab]:
     """A cluster with Roost's types and policies, a pool, a namespace and a backend, but none of Roost's programs."""
-    with Lab(nodes=nodes) as lab:
+    with Lab(nodes=nodes, witnesses=witnesses) as lab:
         lab.install()
         lab.apply(pool(*addresses))
         make_namespace(lab, NAMESPACE)
@@ -50,6 +49,7 @@ def start(lab: Lab) -> None:
         for name in names[first : first + BATCH]:
             lab.start_agent(name)
         wait_seated(lab, first + len(names[first : first + BATCH]))
+    lab.wait_for_mode()
 
 
 def wait_seated(lab: Lab, count: int = 0, seconds: float = 45) -> None:
@@ -64,6 +64,11 @@ def wait_seated(lab: Lab, count: int = 0, seconds: float = 45) -> None:
         return live >= wanted
 
     wait_for(f"{wanted} agents are seated", seated, seconds, alive=programs, every=0.1)
+
+
+def maintenance(lab: Lab, node: str, word: str) -> None:
+    """Set the switch that an operator has: None, Drain or Exclude."""
+    lab.api("PATCH", f"{AGENTS}/{node}", {"spec": {"maintenance": word}})
 
 
 def announced(lab: Lab) -> int:
@@ -95,6 +100,5 @@ def _cpu(processes: list[Process]) -> float:
 
 
 def resident(process: Process) -> int:
-    """Bytes of memory that it has, what it shares with others included (RSS, proc(5))."""
-    lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Rss:"))
+    """Bytes of memory that it has with all below it, what they share with others included (RSS, proc(5))."""
+    return sum(memory_of(pid, "Rss") for pid in process.pids())

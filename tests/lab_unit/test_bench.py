@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from lab.bench import keepalived, run
+from lab.bench.crowd import far_seat
 from lab.bench.figures import At, Budget, Figure, Result, percentile
 from lab.bench.rows import NAMES, PLACES, ROWS, Options, chosen
 from lab.bench.table import Conditions, number, report
@@ -99,6 +100,29 @@ def test_rows_that_share_a_lab_follow_each_other() -> None:
 
 def test_the_options_are_in_the_page() -> None:
     assert str(Options(5, full=True)) == "runs of each fault: 5, full"
+    assert str(Options()) == "runs of each fault: 3, of power-off 50"
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "times"),
+    [
+        pytest.param("power-off", Options(), 50, id="what everything is about is done fifty times"),
+        pytest.param("link-down", Options(), 3, id="others a few times"),
+        pytest.param("power-off", Options(runs=2), 2, id="or as often as was asked for"),
+        pytest.param("burst", Options(runs=2), 0, id="what is no fault is not repeated"),
+    ],
+)
+def test_a_row_has_as_many_runs_as_it_needs(row: str, options: Options, times: int) -> None:
+    (found,) = [one for one in ROWS if one.name == row]
+    assert found.times(options) == times
+    assert found.seconds(options) == found.limit + 60 * times
+
+
+def test_a_far_seat_is_witnessed_by_others_and_holds_nothing() -> None:
+    seat = far_seat(7, 107, ["far-008", "far-009", "far-010"])
+    assert seat["node"] not in seat["witnesses"]
+    assert not seat["eligible"]
+    assert len(str(seat["mac"])) == 17
 
 
 def test_what_takes_too_long_ends() -> None:
