@@ -11,6 +11,7 @@ from lab.kernel import build
 
 BOX = Path(__file__).parent / "box.sh"
 LIMIT = 600  # seconds
+INSIDE = "ROOST_KERNEL_BOX"  # in the environment of what runs in the box
 
 
 def run(command: list[str], limit: int, writable: list[str]) -> NoReturn:

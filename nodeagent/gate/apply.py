@@ -1,42 +1,65 @@
 """The gate in the kernel: its rules through the nft program, its sets by nfnetlink."""
 
 import errno
+import fcntl
 import os
 import socket
+import struct
 import subprocess
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Self
 
-from nodeagent.gate import nfnetlink, plan
-from nodeagent.gate.nfnetlink import Answer, Element, Request
-from nodeagent.gate.plan import HELD, PERMIT, TABLE, VIPS, Address, Have, KernelRefused, Unsupported
+from nodeagent.gate import nfnetlink, plan, rules
+from nodeagent.gate.kernel import Socket
+from nodeagent.gate.nfnetlink import Element, Place, Request
+from nodeagent.gate.permits import Permits as Permits  # noqa: PLC0414 - offered here too
+from nodeagent.gate.permits import key
+from nodeagent.gate.plan import (
+    DEVICES,
+    HELD,
+    POOLS,
+    TABLE,
+    VIPS,
+    Address,
+    Have,
+    KernelRefused,
+    NoGate,
+    Range,
+    Unsupported,
+)
+from nodeagent.gate.rules import Form, Table
 
-_NETLINK_NETFILTER = 12  # linux/netlink.h
-_SOL_NETLINK, _NETLINK_CAP_ACK = 270, 10
-_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33  # asm-generic/socket.h
-_BUFFER = 4 << 20  # octets; a transaction must fit, see plan.LARGEST
 _NFT_TIMEOUT = 10.0  # seconds; it takes 20 ms
 _LENGTHS = {4: 4, 6: 16}  # octets of an address
-_NAME = 16  # octets of a device's name in a key, IFNAMSIZ
+_SIOCGIFHWADDR = 0x8927  # linux/sockios.h
 
 
-class Gate:
-    """The gate of one device, in the network namespace of the thread that makes it.
+class Gates:
+    """The gates of a node: of all its devices on which VIPs could be claimed, in one table.
 
-    All calls are synchronous, and short but for install(). Those that change something return when the kernel has it,
-    and raise KernelRefused; with ENOENT somebody took the table away (`nft flush ruleset`): install() it again, then
+    It is in the network namespace of the thread that makes it. All calls are synchronous; install(), fence() and new
+    *ranges* take some 20 ms each, the others are short. Those that change something return when the kernel has it, and
+    raise KernelRefused; NoGate says that somebody took the table away (`nft flush ruleset`): install() it again, then
     guard() and hold().
+
+    Fence every device that has addresses of its own, and none that is a port of a bridge or of a bond: what the bridge
+    or the bond was allowed to claim leaves by its ports too.
     """
 
-    def __init__(self, device: str) -> None:
-        """Raises Unsupported where the kernel or our rights do not suffice."""
-        self.device = device
-        self._key = device.encode().ljust(_NAME, b"\0")
-        self._writer, self._reader = _Socket(), _Socket()
+    def __init__(self, devices: Iterable[str] = (), *, forms: Sequence[Form] = rules.FORMS) -> None:
+        """*forms*: those to try, the best first. Raises Unsupported where the kernel or our rights do not suffice."""
+        self.permits = Permits()
+        self.refused: Mapping[str, str] = {}
+        self._hopeless: Set[str] = frozenset()  # those that the kernel itself refused
+        self.devices = frozenset(devices)
+        self._forms = tuple(forms)
+        self._form = self._forms[0]
+        self._socket = Socket()
         self._vips: frozenset[Address] | None = None  # as of our last call; None: not known
-        self._held: frozenset[Address] | None = None
+        self._ranges: tuple[Range, ...] | None = None
+        self._held: dict[str, frozenset[Address]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -48,43 +71,101 @@ class Gate:
 
     def close(self) -> None:
         """Close the sockets; the gate stands, and a permit runs out by itself."""
-        self._writer.close()
-        self._reader.close()
+        self._socket.close()
+        self.permits.close()
 
-    def install(self) -> Have:
+    @property
+    def weakness(self) -> str:
+        """What the gate that stands does not fence, for people to read; empty if nothing."""
+        return self._form.weakness
+
+    # -- the table
+
+    def install(self) -> None:
         """Have the gate stand; what stands already in the right shape is adopted with all that is in its sets.
 
-        A table of another shape (of another version, or of another device) is replaced in one transaction: it fences
-        the same VIPs, but nothing is held and there is no permit. Raises Unsupported on a machine where no gate can be.
+        A table of another shape (of another version) is replaced in one transaction: it fences the same addresses, but
+        nothing is held and there is no permit. Raises Unsupported on a machine where no gate can be.
         """
-        if not plan.supported(release := os.uname().release):
-            wanted = ".".join(map(str, plan.OLDEST_KERNEL))
-            raise Unsupported(f"kernel {release} cannot fence what leaves {self.device}: {wanted} or newer is needed")
-        if not self.standing():
-            _nft(plan.ruleset(self.device, self._fenced_by_what_is_there()))
-        return self.read()
-
-    def standing(self) -> bool:
-        """Whether the gate stands in the right shape. (A device that was deleted takes its chain along.)"""
-        table = self._reader.one(nfnetlink.GETTABLE, nfnetlink.attribute(nfnetlink.TABLE_NAME, nfnetlink.text(TABLE)))
-        if table is None or plan.fingerprint(self.device).encode() not in table.get(nfnetlink.TABLE_USERDATA, b""):
-            return False
-        named = nfnetlink.attribute(nfnetlink.CHAIN_TABLE, nfnetlink.text(TABLE))
-        named += nfnetlink.attribute(nfnetlink.CHAIN_NAME, nfnetlink.text(plan.CHAIN))
-        chain = self._reader.one(nfnetlink.GETCHAIN, named) or {}
-        return (
-            nfnetlink.text(self.device) in _devices(chain.get(nfnetlink.CHAIN_HOOK, b""))
-            and int.from_bytes(chain.get(nfnetlink.CHAIN_USE, b""), "big") == plan.RULES
+        impossible = list[str]()
+        for form in self._forms:
+            stands = self._tables_stand(form)
+            why = "" if stands else self._impossible(form)
+            if why:
+                impossible.append(f"{form.name}: {why}")
+                continue
+            self._form = form
+            if not stands:
+                self._replace()
+            self.fence(self.devices)
+            return
+        raise Unsupported(
+            f"kernel {os.uname().release} cannot fence what leaves this node ({'; '.join(impossible)}): Linux"
+            f" {rules.OLDEST_KERNEL} or newer with NETFILTER_EGRESS, or nf_tables with families arp and ip6, is needed"
         )
 
-    def read(self) -> Have:
-        """What the kernel has now. Raises KernelRefused (ENOENT) when no table stands."""
-        self._vips, self._held = self._read_vips(), self._read_held()
-        permits = [element.milliseconds for element in self._reader.elements(PERMIT) if element.key == self._key]
-        return Have(self._vips, self._held, permits[0] if permits else None)
+    def fence(self, devices: Iterable[str]) -> Mapping[str, str]:
+        """Have a gate on each of *devices* and on no other; a device that stays keeps what it has, without a gap.
 
-    def guard(self, vips: Iterable[Address]) -> None:
-        """Fence claims for *vips* and for no other address."""
+        A device that goes loses what it held, and its permit, and then its gate. Returns those where no gate can stand,
+        and why (also as `refused`); of these one that appears later has to be fenced then, see standing().
+        """
+        self.devices = frozenset(devices)
+        fenced, refused, hopeless = self._fenced(), dict[str, str](), set[str]()
+        for device in fenced.keys() - self.devices:
+            self._remove(device)
+        for device in sorted(self.devices):
+            if why := plan.unfit(device, hardware(device)):
+                refused[device] = why
+            elif not fenced.get(device):
+                try:
+                    self._add(device, anew=device in fenced)
+                except KernelRefused as error:
+                    refused[device] = str(error)
+                    hopeless.add(device)
+        self.refused, self._hopeless = refused, hopeless
+        return refused
+
+    def standing(self) -> bool:
+        """Whether the gate stands in the right shape on each of its devices where it can."""
+        if not self._tables_stand(self._form):
+            return False
+        fenced = self._fenced()
+        missing = [device for device in self.devices if not fenced.get(device)]
+        return all(plan.unfit(device, hardware(device)) or device in self._hopeless for device in missing)
+
+    def remove(self) -> None:
+        """Take everything away: every claim passes again."""
+        named = nfnetlink.attribute(nfnetlink.TABLE_NAME, nfnetlink.text(TABLE))
+        present = self._present()
+        self._socket.commit([Request(nfnetlink.DELTABLE, 0, named, table.family) for table in present])
+        self._vips = self._ranges = None
+        self._held.clear()
+
+    # -- what it fences, and what it lets pass
+
+    def read(self, device: str) -> Have:
+        """What the kernel has now for *device*. Raises NoGate."""
+        self._vips, self._held[device] = self._read_vips(), self._read_held(device)
+        return Have(self._vips, self._held[device], self.permits.left(device))
+
+    def read_ranges(self) -> tuple[Range, ...]:
+        """The ranges that the kernel fences now. Raises NoGate."""
+        self._ranges = plan.merged(
+            one
+            for table in self._form.tables
+            for version, name in POOLS.items()
+            if name in table
+            for one in _ranges(self._elements(Place(table.family, TABLE, name)), version)
+        )
+        return self._ranges
+
+    def guard(self, vips: Iterable[Address], ranges: Iterable[Range] = ()) -> None:
+        """Fence claims for *vips*, for every address of *ranges*, and for no other address.
+
+        None of the node's own addresses may be among them: plan.without() cuts those out of ranges.
+        """
+        self._guard_ranges(plan.merged(ranges))
         want = frozenset(vips)
         try:
             self._change(VIPS, b"", self._vips if self._vips is not None else self._read_vips(), want)
@@ -93,182 +174,297 @@ class Gate:
             self._change(VIPS, b"", self._read_vips(), want)
         self._vips = want
 
-    def hold(self, addresses: Iterable[Address]) -> None:
-        """Let claims for *addresses*, and for no other VIP, pass on this device while there is a permit."""
-        want = frozenset(addresses)
+    def hold(self, device: str, addresses: Iterable[Address]) -> None:
+        """Let claims for *addresses*, and for no other VIP, pass on *device* while that has a permit."""
+        want, suffix = frozenset(addresses), key(device)
+        known = self._held.pop(device, None)
         try:
-            self._change(HELD, self._key, self._held if self._held is not None else self._read_held(), want)
+            self._change(HELD, suffix, known if known is not None else self._read_held(device), want)
         except KernelRefused:
-            self._held = None
-            self._change(HELD, self._key, self._read_held(), want)
-        self._held = want
+            self._change(HELD, suffix, self._read_held(device), want)
+        self._held[device] = want
+
+    def permitted(self, device: str) -> bool:
+        """Whether *device* has a permit at this moment: what a sender of claims asks where `weakness` says so."""
+        try:
+            return self.permits.left(device) is not None
+        except NoGate:
+            return False
+
+    def may_claim(self, address: Address, device: str) -> bool:
+        """Whether a claim for *address* may leave by *device* now, as far as we fenced and hold it."""
+        fenced = address in (self._vips or ()) or any(address in one for one in self._ranges or ())
+        return not fenced or (address in self._held.get(device, ()) and self.permitted(device))
+
+    def on(self, device: str) -> "Gate":
+        """The gate of one device, sharing everything with this."""
+        return Gate(device, self)
+
+    # -- devices
+
+    def _fenced(self) -> dict[str, bool]:
+        """The devices that have a gate, and whether it is as it should be. Raises NoGate."""
+        (first, *_) = self._form.tables
+        if not self._form.chains:
+            several = [self._elements(Place(table.family, TABLE, DEVICES)) for table in self._form.tables]
+            names = [{one.key.rstrip(b"\0").decode() for one in elements} for elements in several]
+            return {name: all(name in other for other in names) for name in set().union(*names)}
+        found = dict[str, bool]()
+        for name, chain in self._socket.chains(first.family, TABLE).items():
+            device = rules.device_of(name)
+            if device is not None:  # some kernels keep the chain of a device that vanished, and hook it to nothing
+                hooked = _devices(chain.get(nfnetlink.CHAIN_HOOK, b"")) == [device]
+                found[device] = hooked and _use(chain) == rules.RULES_OF_A_DEVICE
+        return found
+
+    def _add(self, device: str, *, anew: bool) -> None:
+        if self._form.chains:
+            _nft(rules.chain_of(device, anew=anew))
+            return
+        for table in self._form.tables:
+            self._socket.commit(nfnetlink.add(Place(table.family, TABLE, DEVICES), [Element(key(device))]))
+
+    def _remove(self, device: str) -> None:
+        self.hold(device, ())
+        del self._held[device]
+        self.permits.revoke(device)
+        if self._form.chains:
+            _nft(rules.without_chain(rules.chain_name(device)))
+            return
+        for table in self._form.tables:
+            gone = nfnetlink.delete(Place(table.family, TABLE, DEVICES), [Element(key(device))])
+            self._socket.commit(gone, unless=errno.ENOENT)
+
+    # -- tables
+
+    def _present(self) -> list[Table]:
+        """All tables of ours that stand, of whatever form."""
+        every = {table.family: table for form in rules.FORMS for table in form.tables}
+        return [table for family, table in every.items() if self._socket.table(family, TABLE) is not None]
+
+    def _tables_stand(self, form: Form) -> bool:
+        """Whether the tables of *form* stand in the right shape, and no others."""
+        if {table.family for table in self._present()} != {table.family for table in form.tables}:
+            return False
+        for table in form.tables:
+            found = self._socket.table(table.family, TABLE) or {}
+            if form.fingerprint.encode() not in found.get(nfnetlink.TABLE_USERDATA, b""):
+                return False
+            chains = self._socket.chains(table.family, TABLE)
+            of_devices = len(chains.keys() - table.chains.keys())  # perhaps not in shape, see _fenced()
+            least, most = rules.uses(table, 0), rules.uses(table, of_devices)
+            if any(name not in chains or not least[name] <= _use(chains[name]) <= most[name] for name in least):
+                return False
+        return True
+
+    def _impossible(self, form: Form) -> str:
+        """Why the kernel cannot have a gate of *form*, in nft's words; "" if it can. Tries, and leaves nothing."""
+        try:
+            _nft(rules.replacement(form, self._present(), frozenset(), (), ["lo"]), "--check")
+        except KernelRefused as refused:
+            return str(refused).splitlines()[0]
+        return ""
+
+    def _replace(self) -> None:
+        present = self._present()
+        vips, ranges = self._fenced_by_what_is_there(present)
+        fit = [device for device in self.devices if not plan.unfit(device, hardware(device))]
+        try:
+            _nft(rules.replacement(self._form, present, vips, ranges, fit))
+        except KernelRefused:  # one of the devices is at fault: fence() will find out which
+            _nft(rules.replacement(self._form, present, vips, ranges, ()))
+        self._vips, self._ranges, self._held = vips, ranges, {}
+
+    def _fenced_by_what_is_there(self, present: Iterable[Table]) -> tuple[frozenset[Address], tuple[Range, ...]]:
+        vips, ranges = set[Address](), list[Range]()
+        for table in present:
+            for version in VIPS:
+                vips |= _addresses(self._elements_if_any(Place(table.family, TABLE, VIPS[version])), version)
+                ranges += _ranges(self._elements_if_any(Place(table.family, TABLE, POOLS[version])), version)
+        return frozenset(vips), plan.merged(ranges)
+
+    # -- sets
+
+    def _guard_ranges(self, want: tuple[Range, ...]) -> None:
+        have = self._ranges if self._ranges is not None else self.read_ranges()
+        if want == have:
+            return
+        self._ranges = None
+        try:
+            _nft(rules.pools(self._form, want))
+        except KernelRefused as error:
+            if not self._present():
+                raise NoGate from error
+            raise
+        self._ranges = want
+
+    def _change(self, sets: Mapping[int, str], suffix: bytes, have: Set[Address], want: Set[Address]) -> None:
+        for change in plan.changes(have, want):
+            requests = list[Request]()
+            for place, version in self._places(sets):
+                gone = [Element(vip.packed + suffix) for vip in change.remove if vip.version == version]
+                come = [Element(vip.packed + suffix) for vip in change.add if vip.version == version]
+                requests += [*nfnetlink.delete(place, gone), *nfnetlink.add(place, come)]
+            self._socket.commit(requests)
+
+    def _places(self, sets: Mapping[int, str]) -> list[tuple[Place, int]]:
+        return [
+            (Place(table.family, TABLE, name), version)
+            for table in self._form.tables
+            for version, name in sets.items()
+            if name in table
+        ]
+
+    def _read_vips(self) -> frozenset[Address]:
+        several = [_addresses(self._elements(place), version) for place, version in self._places(VIPS)]
+        return frozenset[Address]().union(*several)
+
+    def _read_held(self, device: str) -> frozenset[Address]:
+        """Those held on *device*; a key is an address and a name."""
+        suffix = key(device)
+        return frozenset(
+            ip_address(element.key[: _LENGTHS[version]])
+            for place, version in self._places(HELD)
+            for element in self._elements(place)
+            if element.key[_LENGTHS[version] :] == suffix
+        )
+
+    def _elements(self, place: Place) -> Sequence[Element]:
+        try:
+            return self._socket.elements(place)
+        except KernelRefused as refused:
+            if refused.errno != errno.ENOENT:
+                raise
+            raise NoGate from refused
+
+    def _elements_if_any(self, place: Place) -> Sequence[Element]:
+        """None where nothing is there, or nothing that has such a set."""
+        try:
+            return self._elements(place)
+        except KernelRefused:
+            return ()
+
+
+class Gate:
+    """The gate of one device: of its own, or one of several."""
+
+    def __init__(self, device: str, gates: Gates | None = None) -> None:
+        """Raises Unsupported where the kernel or our rights do not suffice."""
+        self.device = device
+        self._shared = gates is not None
+        self._gates = gates or Gates([device])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if not self._shared:
+            self._gates.close()
+
+    def install(self) -> Have:
+        """As Gates.install(). Raises KernelRefused with ENODEV where no gate can stand on this device."""
+        self._gates.install()
+        if self.device in self._gates.refused:
+            raise KernelRefused(errno.ENODEV, f"no gate on {self.device}: {self._gates.refused[self.device]}")
+        return self.read()
+
+    @property
+    def weakness(self) -> str:
+        return self._gates.weakness
+
+    def standing(self) -> bool:
+        return self._gates.standing()
+
+    def read(self) -> Have:
+        return self._gates.read(self.device)
+
+    def guard(self, vips: Iterable[Address], ranges: Iterable[Range] = ()) -> None:
+        """What is fenced is the same on all devices: the last word counts."""
+        self._gates.guard(vips, ranges)
+
+    def hold(self, addresses: Iterable[Address]) -> None:
+        self._gates.hold(self.device, addresses)
 
     def permit_create(self, milliseconds: int) -> None:
-        """Give this device a permit; fails (EEXIST) if it has one."""
-        self._writer.commit(nfnetlink.add(TABLE, PERMIT, [self._permit(milliseconds)], exclusive=True))
+        self._gates.permits.create(self.device, milliseconds)
 
     def permit_refresh(self, milliseconds: int) -> bool:
-        """Have the permit end *milliseconds* from now; False if it ended before, or was never given."""
-        gone = nfnetlink.delete(TABLE, PERMIT, [Element(self._key)])
-        anew = nfnetlink.add(TABLE, PERMIT, [self._permit(milliseconds)])
-        return self._writer.commit([*gone, *anew], unless=errno.ENOENT)
+        return self._gates.permits.refresh(self.device, milliseconds)
 
     def permit_revoke(self) -> None:
-        """End the permit now, if there is one."""
-        self._writer.commit(nfnetlink.delete(TABLE, PERMIT, [Element(self._key)]), unless=errno.ENOENT)
+        self._gates.permits.revoke(self.device)
 
     def feed(self, deadline: float, clock: Callable[[], float]) -> bool:
         """Have the permit end at *deadline*, in seconds on *clock*: plan.feed()."""
         return plan.feed(self, deadline, clock)
 
+    def may_claim(self, address: Address) -> bool:
+        return self._gates.may_claim(address, self.device)
+
     def remove(self) -> None:
-        """Take the whole table away: every claim passes again."""
-        named = nfnetlink.attribute(nfnetlink.TABLE_NAME, nfnetlink.text(TABLE))
-        self._writer.commit([Request(nfnetlink.DELTABLE, 0, named)], unless=errno.ENOENT)
-        self._vips = self._held = None
+        """Take this device's gate away, and with it the whole table if it is the only one."""
+        if self._shared:
+            self._gates.fence(self._gates.devices - {self.device})
+        else:
+            self._gates.remove()
 
-    def _permit(self, milliseconds: int) -> Element:
-        if milliseconds < plan.SHORTEST_MS:
-            raise ValueError(f"a permit for {milliseconds} ms could be one for ever")
-        return Element(self._key, milliseconds)
 
-    def _change(self, sets: dict[int, str], suffix: bytes, have: Set[Address], want: Set[Address]) -> None:
-        for change in plan.changes(have, want):
-            requests = list[Request]()
-            for version, name in sets.items():
-                gone = [Element(vip.packed + suffix) for vip in change.remove if vip.version == version]
-                come = [Element(vip.packed + suffix) for vip in change.add if vip.version == version]
-                requests += [*nfnetlink.delete(TABLE, name, gone), *nfnetlink.add(TABLE, name, come)]
-            self._writer.commit(requests)
-
-    def _read_vips(self) -> frozenset[Address]:
-        return frozenset(
-            ip_address(element.key)
-            for version, name in VIPS.items()
-            for element in self._reader.elements(name)
-            if len(element.key) == _LENGTHS[version]
-        )
-
-    def _read_held(self) -> frozenset[Address]:
-        """Those held on this device; a key is an address and a name."""
-        return frozenset(
-            ip_address(element.key[: _LENGTHS[version]])
-            for version, name in HELD.items()
-            for element in self._reader.elements(name)
-            if element.key[_LENGTHS[version] :] == self._key
-        )
-
-    def _fenced_by_what_is_there(self) -> frozenset[Address]:
+def hardware(device: str) -> int | None:
+    """The ARPHRD_* type of *device* (linux/if_arp.h); None if there is no such device in this network namespace."""
+    name = device.encode()
+    if len(name) >= plan.NAME_LENGTH:
+        return None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         try:
-            return self._read_vips()
-        except KernelRefused:  # nothing is there, or nothing that has such sets
-            return frozenset()
+            answer = fcntl.ioctl(asking, _SIOCGIFHWADDR, struct.pack("16s24x", name))
+        except OSError:
+            return None
+    return int(struct.unpack_from("H", answer, 16)[0])
 
 
-class _Socket:
-    """One nfnetlink socket; nf_tables answers before send() returns, so nothing here waits."""
-
-    def __init__(self) -> None:
-        try:
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
-        except OSError as error:
-            raise Unsupported(f"the kernel has no nfnetlink: {error}") from error
-        try:
-            for option in (_SO_SNDBUFFORCE, _SO_RCVBUFFORCE):
-                self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER)
-        except PermissionError as error:
-            self._socket.close()
-            raise Unsupported("the gate needs the capability NET_ADMIN") from error
-        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)  # an error does not send the request back
-        self._socket.bind((0, 0))
-        self._socket.setblocking(False)
-        self._sequence = 0
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def commit(self, requests: Iterable[Request], *, unless: int = 0) -> bool:
-        """One transaction, acknowledged; False when the kernel refused it with *unless*."""
-        several = list(requests)
-        if not several:
-            return True
-        first = self._sequence + 1
-        self._sequence += len(several) + 2
-        self._send(nfnetlink.pack_transaction(several, first))
-        refused = self._refusal(set(range(first + 1, first + 1 + len(several))), first)
-        if refused and refused != unless:
-            raise KernelRefused(refused, "change of the gate's sets")
-        return not refused
-
-    def _refusal(self, awaited: set[int], first: int) -> int:
-        """The first errno among the answers to transaction *first*; 0 if all of it was done."""
-        refused = 0
-        while awaited:
-            for answer in nfnetlink.unpack(self._receive("transaction")):
-                if answer.kind != nfnetlink.ERROR or answer.sequence < first:
-                    continue  # to something older
-                if answer.sequence == first:  # the transaction as a whole
-                    return answer.errno
-                awaited.discard(answer.sequence)
-                refused = refused or answer.errno
-        return refused
-
-    def one(self, operation: int, body: bytes) -> dict[int, bytes] | None:
-        """The attributes of one object; None if there is none."""
-        answers = self._ask(Request(operation, 0, body))
-        return answers[0].attributes if answers else None
-
-    def elements(self, name: str) -> Sequence[Element]:
-        """The elements of set *name*, read again as long as somebody changes them meanwhile."""
-        while True:
-            answers = self._ask(nfnetlink.dump(TABLE, name), missing_is_empty=False)
-            if not any(answer.flags & nfnetlink.DUMP_INTERRUPTED for answer in answers):
-                return [element for answer in answers for element in nfnetlink.elements_of(answer)]
-
-    def _ask(self, request: Request, *, missing_is_empty: bool = True) -> list[Answer]:
-        self._sequence += 1
-        self._send(nfnetlink.pack(request, self._sequence))
-        found = list[Answer]()
-        while True:
-            for answer in nfnetlink.unpack(self._receive("question")):
-                if answer.sequence != self._sequence:
-                    continue
-                if answer.kind == nfnetlink.DONE:
-                    return found
-                if answer.kind == nfnetlink.ERROR:
-                    if missing_is_empty and answer.errno == errno.ENOENT:
-                        return found
-                    raise KernelRefused(answer.errno, "question about the gate")
-                found.append(answer)
-                if request.flags & nfnetlink.DUMP != nfnetlink.DUMP:
-                    return found
-
-    def _send(self, octets: bytes) -> None:
-        try:
-            self._socket.send(octets)
-        except OSError as error:
-            raise KernelRefused(error.errno or errno.EIO, "nfnetlink") from error
-
-    def _receive(self, what: str) -> bytes:
-        """Raises KernelRefused with ENOBUFS when answers were lost, and with EAGAIN when there is none."""
-        try:
-            return self._socket.recv(1 << 17)
-        except OSError as error:
-            raise KernelRefused(error.errno or errno.EIO, f"answer to a {what}") from error
+def _addresses(elements: Iterable[Element], version: int) -> set[Address]:
+    return {ip_address(element.key) for element in elements if len(element.key) == _LENGTHS[version]}
 
 
-def _devices(hook: bytes) -> list[bytes]:
-    """The devices a chain is hooked to, named as the kernel does."""
+def _ranges(elements: Iterable[Element], version: int) -> list[Range]:
+    """The intervals of a set: where each begins, and the first key beyond it, unless it reaches to the very end."""
+    found, begun = list[Range](), None
+    for element in sorted(elements, key=lambda element: (element.key, not element.ends)):
+        if len(element.key) != _LENGTHS[version]:
+            continue
+        if not element.ends:
+            begun = ip_address(element.key)
+        elif begun is not None:
+            found.append(Range(begun, ip_address(element.key) - 1))
+            begun = None
+    if begun is not None:
+        found.append(Range(begun, ip_address(b"\xff" * _LENGTHS[version])))
+    return found
+
+
+def _use(chain: Mapping[int, bytes]) -> int:
+    return int.from_bytes(chain.get(nfnetlink.CHAIN_USE, b""), "big")
+
+
+def _devices(hook: bytes) -> list[str]:
+    """The devices a chain is hooked to."""
     fields = dict(nfnetlink.attributes(hook))
     several = [name for _, name in nfnetlink.attributes(fields.get(nfnetlink.HOOK_DEVICES, b""))]
-    return [*several, fields[nfnetlink.HOOK_DEVICE]] if nfnetlink.HOOK_DEVICE in fields else several
+    if not several and nfnetlink.HOOK_DEVICE in fields:
+        several = [fields[nfnetlink.HOOK_DEVICE]]
+    return [name.rstrip(b"\0").decode() for name in several]
 
 
-def _nft(text: str) -> None:
+def _nft(text: str, *options: str) -> None:
     """Have the nft program load *text*; its own words are in the error."""
     try:
         done = subprocess.run(
-            ["nft", "-f", "-"], input=text, capture_output=True, text=True, timeout=_NFT_TIMEOUT, check=False
+            ["nft", *options, "-f", "-"], input=text, capture_output=True, text=True, timeout=_NFT_TIMEOUT, check=False
         )
     except FileNotFoundError as error:
         raise Unsupported("the program nft is missing: install the package nftables") from error

@@ -5,9 +5,9 @@ Layout and numbers: linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilte
 
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-NETDEV = 5  # NFPROTO_NETDEV
+ARP, NETDEV, IPV6 = 3, 5, 10  # NFPROTO_*
 
 # struct nlmsghdr: types and flags
 ERROR, DONE = 2, 3
@@ -15,14 +15,16 @@ REQUEST, ACK, DUMP_INTERRUPTED, EXCLUSIVE, DUMP, CREATE = 0x01, 0x04, 0x10, 0x20
 BATCH_BEGIN, BATCH_END = 16, 17
 
 # NFT_MSG_*
-GETTABLE, DELTABLE, GETCHAIN, NEWSETELEM, GETSETELEM, DELSETELEM = 1, 2, 4, 12, 13, 14
+GETTABLE, DELTABLE, GETCHAIN, GETSET, NEWSETELEM, GETSETELEM, DELSETELEM = 1, 2, 4, 10, 12, 13, 14
 
 # attributes
 TABLE_NAME, TABLE_USERDATA = 1, 6
 CHAIN_TABLE, CHAIN_NAME, CHAIN_HOOK, CHAIN_USE = 1, 3, 4, 6
 HOOK_DEVICE, HOOK_DEVICES = 3, 4
+SET_TABLE, SET_NAME = 1, 2
 LIST_TABLE, LIST_SET, LIST_ELEMENTS, LIST_ELEMENT = 1, 2, 3, 1
-ELEMENT_KEY, ELEMENT_TIMEOUT, ELEMENT_EXPIRATION, DATA_VALUE = 1, 4, 5, 1
+ELEMENT_KEY, ELEMENT_FLAGS, ELEMENT_TIMEOUT, ELEMENT_EXPIRATION, DATA_VALUE = 1, 3, 4, 5, 1
+INTERVAL_END = 1  # NFT_SET_ELEM_INTERVAL_END
 
 _NF_TABLES = 10  # NFNL_SUBSYS_NFTABLES
 _NESTED = 0x8000
@@ -40,6 +42,16 @@ class Request:
     operation: int
     flags: int
     body: bytes
+    family: int = NETDEV
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A set, or a chain: the family and the name of its table, and its own name."""
+
+    family: int
+    table: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +75,19 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """An element of a set, and the milliseconds it is to live or has left; None: for ever."""
+    """An element of a set, and the milliseconds it is to live or has left; None: for ever.
+
+    In a set of intervals one element is where an interval begins, the next the first key beyond it, and *ends* it.
+    """
 
     key: bytes
     milliseconds: int | None = None
+    ends: bool = False
 
 
 def pack(request: Request, sequence: int) -> bytes:
     kind = (_NF_TABLES << 8) | request.operation
-    return _message(kind, REQUEST | request.flags, sequence, _FAMILY.pack(NETDEV, 0, 0) + request.body)
+    return _message(kind, REQUEST | request.flags, sequence, _FAMILY.pack(request.family, 0, 0) + request.body)
 
 
 def pack_transaction(requests: Iterable[Request], sequence: int) -> bytes:
@@ -80,7 +96,7 @@ def pack_transaction(requests: Iterable[Request], sequence: int) -> bytes:
     parts = [_message(BATCH_BEGIN, REQUEST, sequence, bracket)]
     for request in requests:
         sequence += 1
-        parts.append(pack(Request(request.operation, request.flags | ACK, request.body), sequence))
+        parts.append(pack(replace(request, flags=request.flags | ACK), sequence))
     return b"".join([*parts, _message(BATCH_END, REQUEST, sequence + 1, bracket)])
 
 
@@ -110,20 +126,21 @@ def text(value: str) -> bytes:
     return value.encode() + b"\0"
 
 
-def add(table: str, name: str, elements: Iterable[Element], *, exclusive: bool = False) -> Iterator[Request]:
-    """Put *elements* into set *name*; *exclusive* ones fail (EEXIST) where they are already there."""
+def add(place: Place, elements: Iterable[Element], *, exclusive: bool = False) -> Iterator[Request]:
+    """Put *elements* into a set; *exclusive* ones fail (EEXIST) where they are already there."""
     flags = CREATE | (EXCLUSIVE if exclusive else 0)
-    return _on_elements(NEWSETELEM, flags, (table, name), elements)
+    return _on_elements(NEWSETELEM, flags, place, elements)
 
 
-def delete(table: str, name: str, elements: Iterable[Element]) -> Iterator[Request]:
-    """Take *elements* from set *name*; fails (ENOENT) where one is not there, or its time was up."""
-    return _on_elements(DELSETELEM, 0, (table, name), elements)
+def delete(place: Place, elements: Iterable[Element]) -> Iterator[Request]:
+    """Take *elements* from a set; fails (ENOENT) where one is not there, or its time was up."""
+    return _on_elements(DELSETELEM, 0, place, elements)
 
 
-def dump(table: str, name: str) -> Request:
-    """Ask for the elements of set *name*; those whose time is up are not told."""
-    return Request(GETSETELEM, DUMP, attribute(LIST_TABLE, text(table)) + attribute(LIST_SET, text(name)))
+def dump(place: Place) -> Request:
+    """Ask for the elements of a set; those whose time is up are not told."""
+    named = attribute(LIST_TABLE, text(place.table)) + attribute(LIST_SET, text(place.name))
+    return Request(GETSETELEM, DUMP, named, place.family)
 
 
 def elements_of(answer: Answer) -> Iterator[Element]:
@@ -131,15 +148,16 @@ def elements_of(answer: Answer) -> Iterator[Element]:
         fields = dict(attributes(one))
         key = dict(attributes(fields[ELEMENT_KEY]))[DATA_VALUE]
         left = fields.get(ELEMENT_EXPIRATION)
-        yield Element(key, None if left is None else int.from_bytes(left, "big"))
+        flags = int.from_bytes(fields.get(ELEMENT_FLAGS, b""), "big")
+        yield Element(key, None if left is None else int.from_bytes(left, "big"), bool(flags & INTERVAL_END))
 
 
-def _on_elements(operation: int, flags: int, where: tuple[str, str], elements: Iterable[Element]) -> Iterator[Request]:
-    named = attribute(LIST_TABLE, text(where[0])) + attribute(LIST_SET, text(where[1]))
+def _on_elements(operation: int, flags: int, place: Place, elements: Iterable[Element]) -> Iterator[Request]:
+    named = attribute(LIST_TABLE, text(place.table)) + attribute(LIST_SET, text(place.name))
     packed = [_packed(element) for element in elements]
     for start in range(0, len(packed), _ELEMENTS_A_MESSAGE):
         several = nested(LIST_ELEMENTS, *packed[start : start + _ELEMENTS_A_MESSAGE])
-        yield Request(operation, flags, named + several)
+        yield Request(operation, flags, named + several, place.family)
 
 
 def _packed(element: Element) -> bytes:

@@ -1,27 +1,29 @@
-"""What the gate lets pass, how its sets are brought to what is wanted, and how a permit is fed. No I/O."""
+"""What the gate fences, how its sets are brought to what is wanted, and how a permit is fed. No I/O."""
 
 import errno
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
-from typing import Protocol
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Protocol, Self
 
 Address = IPv4Address | IPv6Address
 
 TABLE = "roost"
-CHAIN = "out"
-RULES = 6
 VIPS = {4: "vips4", 6: "vips6"}
+POOLS = {4: "pools4", 6: "pools6"}
 HELD = {4: "held4", 6: "held6"}
 PERMIT = "permit"
+DEVICES = "fenced"
 
-OLDEST_KERNEL = (5, 16)  # the first whose netdev tables see what leaves (hook egress)
 SHORTEST_MS = 20  # two ticks at HZ=100: older kernels round a shorter time-out down to none at all, which never ends
 MOMENT_MS = 50  # what a permit gets before the clock is read again
 ATTEMPTS = 3
 LARGEST = 20_000  # elements a transaction; 900 kB
+NAME_LENGTH = 16  # octets of a device's name in a key, IFNAMSIZ
+
+_ETHERNET = 1  # ARPHRD_ETHER, linux/if_arp.h
+_LOOPBACK = 772  # ARPHRD_LOOPBACK
 
 
 class KernelRefused(Exception):
@@ -30,6 +32,13 @@ class KernelRefused(Exception):
     def __init__(self, code: int, what: str) -> None:
         super().__init__(f"{what}: {errno.errorcode.get(code, code)}")
         self.errno = code
+
+
+class NoGate(KernelRefused):
+    """No gate stands, so that every claim leaves this node: not yet, or somebody took it away. Its errno is ENOENT."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ENOENT, "no gate stands")
 
 
 class Unsupported(Exception):
@@ -61,70 +70,75 @@ class Permit(Protocol):
     def permit_revoke(self) -> None: ...
 
 
-def supported(release: str) -> bool:
-    """Whether a kernel of this release (as `uname -r` says it) can fence what leaves a device."""
-    found = re.match(r"(\d+)\.(\d+)", release)
-    return found is not None and (int(found[1]), int(found[2])) >= OLDEST_KERNEL
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The addresses from *first* to *last*, both included. Raises ValueError where that is none."""
+
+    first: Address
+    last: Address
+
+    def __post_init__(self) -> None:
+        if self.first.version != self.last.version or int(self.first) > int(self.last):
+            raise ValueError(f"no range: {self.first}-{self.last}")
+
+    def __contains__(self, address: Address) -> bool:
+        return self.first.version == address.version and int(self.first) <= int(address) <= int(self.last)
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+    @classmethod
+    def of(cls, network: IPv4Network | IPv6Network) -> Self:
+        """All addresses of *network*, its first and last included: a pool may give them out."""
+        return cls(network.network_address, network.broadcast_address)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """As pools are written: ``10.0.0.0/24``, ``10.0.0.10-10.0.0.20`` or ``10.0.0.10``. Raises ValueError."""
+        first, dash, last = text.partition("-")
+        if dash:
+            return cls(ip_address(first.strip()), ip_address(last.strip()))
+        return cls.of(ip_network(text.strip(), strict=False))
 
 
-def ruleset(device: str, vips: Set[Address] = frozenset()) -> str:
-    """The gate of *device* as nft reads it, in place of any table of its name, in one transaction.
-
-    An ARP packet claims its sender whatever its operation (RFC 826); an advertisement claims its target and a
-    solicitation its source (RFC 4861), which lie 8 octets into their header. nft has no word for the one that its sets
-    understand, so both are raw, and share a set. *vips* are fenced from the first moment on.
-    """
-    body = _BODY.format(table=TABLE, chain=CHAIN, device=device, fingerprint=fingerprint(device), **_elements(vips))
-    return f"add table netdev {TABLE}\ndelete table netdev {TABLE}\n{body}"
-
-
-def fingerprint(device: str) -> str:
-    """The comment on a table of this shape: a table with another was made by another version, or for another device."""
-    shape = _BODY.format(table=TABLE, chain=CHAIN, device=device, fingerprint="", vips4="", vips6="")
-    return f"roost gate {hashlib.sha256(shape.encode()).hexdigest()[:16]}"
+def merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
+    """The same addresses in as few ranges as can be, sorted; a set of intervals takes no two that overlap."""
+    done = list[Range]()
+    for one in sorted(ranges, key=lambda one: (one.first.version, int(one.first))):
+        before = done[-1] if done else None
+        if before and before.first.version == one.first.version and int(one.first) <= int(before.last) + 1:
+            done[-1] = Range(before.first, max(before.last, one.last, key=int))
+        else:
+            done.append(one)
+    return tuple(done)
 
 
-_BODY = """\
-table netdev {table} {{
-    comment "{fingerprint}"
-    set vips4 {{
-        typeof arp saddr ip
-        {vips4}
-    }}
-    set vips6 {{
-        typeof @th,64,128
-        {vips6}
-    }}
-    set held4 {{
-        typeof arp saddr ip . oifname
-    }}
-    set held6 {{
-        typeof @th,64,128 . oifname
-    }}
-    set permit {{
-        typeof oifname
-        flags timeout
-    }}
-    chain {chain} {{
-        type filter hook egress device "{device}" priority 0; policy accept;
-        arp saddr ip @vips4 arp saddr ip . oifname != @held4 drop
-        arp saddr ip @vips4 oifname != @permit drop
-        icmpv6 type nd-neighbor-advert @th,64,128 @vips6 @th,64,128 . oifname != @held6 drop
-        icmpv6 type nd-neighbor-advert @th,64,128 @vips6 oifname != @permit drop
-        icmpv6 type nd-neighbor-solicit @nh,64,128 @vips6 @nh,64,128 . oifname != @held6 drop
-        icmpv6 type nd-neighbor-solicit @nh,64,128 @vips6 oifname != @permit drop
-    }}
-}}
-"""
+def without(ranges: Iterable[Range], own: Iterable[Address]) -> tuple[Range, ...]:
+    """*ranges* with the node's *own* addresses cut out: those must never be fenced."""
+    rest = list(merged(ranges))
+    for address in own:
+        rest = [part for one in rest for part in (_cut(one, address) if address in one else (one,))]
+    return tuple(rest)
 
 
-def _elements(vips: Set[Address]) -> dict[str, str]:
-    four = ", ".join(str(vip) for vip in ordered(vips) if isinstance(vip, IPv4Address))
-    six = ", ".join(f"{int(vip):#034x}" for vip in ordered(vips) if isinstance(vip, IPv6Address))
-    return {
-        "vips4": f"elements = {{ {four} }}" if four else "",
-        "vips6": f"elements = {{ {six} }}" if six else "",
-    }
+def _cut(one: Range, address: Address) -> Iterator[Range]:
+    if address != one.first:
+        yield Range(one.first, address - 1)
+    if address != one.last:
+        yield Range(address + 1, one.last)
+
+
+def unfit(device: str, hardware: int | None) -> str:
+    """Why no gate can stand on *device*, whose ARPHRD_* type is *hardware* (None: there is none); "" if it can."""
+    if hardware is None:
+        return "there is no such device"
+    if hardware == _LOOPBACK:
+        return "it is the loopback device: nothing leaves by it"
+    if hardware != _ETHERNET:
+        return f"it is not Ethernet (its type is {hardware} of linux/if_arp.h): there are no claims on it"
+    if not re.fullmatch(r'[^\s"*\\]+', device):
+        return "nft has no way to write its name"
+    return ""
 
 
 def changes(have: Set[Address], want: Set[Address]) -> Iterator[Change]:
@@ -174,6 +188,12 @@ def _created(permit: Permit, milliseconds: int) -> bool:
             raise
         return False
     return True
+
+
+def check(milliseconds: int) -> None:
+    """Raises ValueError for a permit so short that it might never end."""
+    if milliseconds < SHORTEST_MS:
+        raise ValueError(f"a permit for {milliseconds} ms could be one for ever")
 
 
 def _milliseconds(seconds: float) -> int:

@@ -4,8 +4,8 @@ from ipaddress import ip_address as ip
 
 import pytest
 
-from nodeagent.gate.fake import FakeGate
-from tests.nodeagent.gate.contract import GateContract, Stage
+from nodeagent.gate.fake import ETHERNET, LOOPBACK, FakeGate, FakeGates
+from tests.nodeagent.gate.contract import Devices, GateContract, GatesContract, PermitsContract, Stage
 
 
 class Time:
@@ -24,7 +24,31 @@ def stage() -> Stage:
     return Stage(gate, lambda: time.now, time.pass_)
 
 
+@pytest.fixture
+def devices() -> Devices:
+    time = Time()
+    hardware = {"lo": LOOPBACK, "uplink": ETHERNET, "second": ETHERNET}
+    gates = FakeGates(["uplink", "second"], lambda: time.now, hardware=hardware)
+    gates.install()
+
+    def make(device: str) -> None:
+        hardware[device] = ETHERNET
+
+    def take(device: str) -> None:
+        del hardware[device]
+
+    return Devices(gates, gates.permits, lambda: time.now, time.pass_, make, take)
+
+
 class TestFakeGate(GateContract):
+    pass
+
+
+class TestFakePermits(PermitsContract):
+    pass
+
+
+class TestFakeGates(GatesContract):
     pass
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodeagent.gate import nfnetlink as nl
-from nodeagent.gate.nfnetlink import Element, Request
+from nodeagent.gate.nfnetlink import Element, Place, Request
 
 bodies = st.integers(0, 16).flatmap(lambda words: st.binary(min_size=4 * words, max_size=4 * words))
 fields = st.lists(st.tuples(st.integers(0, 0x3FFF), st.binary(max_size=40)), max_size=6)
@@ -31,11 +31,13 @@ def test_a_transaction_numbers_its_requests_and_asks_for_each_acknowledgement(
 
 @given(st.lists(st.binary(min_size=20, max_size=20).map(Element), max_size=2500))
 def test_many_elements_are_split_among_messages_and_none_is_lost(elements: list[Element]) -> None:
-    messages = list(nl.unpack(b"".join(nl.pack(request, 1) for request in nl.add("roost", "held4", elements))))
+    messages = list(
+        nl.unpack(b"".join(nl.pack(request, 1) for request in nl.add(Place(nl.NETDEV, "roost", "held4"), elements)))
+    )
     assert [element for message in messages for element in nl.elements_of(message)] == elements
     assert all(len(message.payload) < 1 << 16 for message in messages)
 
 
 def test_a_time_out_is_eight_octets_in_network_order() -> None:
-    (request,) = nl.add("roost", "permit", [Element(b"eth0", 600)])
+    (request,) = nl.add(Place(nl.NETDEV, "roost", "permit"), [Element(b"eth0", 600)])
     assert nl.attribute(nl.ELEMENT_TIMEOUT, (600).to_bytes(8, "big")) in request.body

@@ -1,6 +1,8 @@
-"""The gate's decisions: its rules, its transactions, and how a permit is fed."""
+"""The gate's decisions: its ranges, its transactions, and how a permit is fed."""
 
 import errno
+import itertools
+from collections.abc import Iterable
 from ipaddress import ip_address as ip
 
 import pytest
@@ -9,47 +11,78 @@ from hypothesis import strategies as st
 
 from nodeagent.gate import plan
 from nodeagent.gate.fake import FakeGate
-from nodeagent.gate.plan import Address, Change, KernelRefused, changes, feed, fingerprint, ruleset, supported
+from nodeagent.gate.plan import Address, Change, KernelRefused, Range, changes, feed, merged, unfit, without
 
 addresses = st.frozensets(st.ip_addresses(), max_size=12)
 
 
+ranges = st.lists(
+    st.one_of(
+        st.tuples(*[st.integers(0, 40).map(lambda n: ip("10.0.0.0") + n)] * 2),
+        st.tuples(*[st.integers(0, 40).map(lambda n: ip("fd00::") + n)] * 2),
+    ).map(lambda two: Range(min(two, key=int), max(two, key=int))),
+    max_size=8,
+)
+every = [ip(first) + n for first in ("10.0.0.0", "fd00::") for n in range(42)]
+
+
+def among(several: Iterable[Range]) -> set[Address]:
+    return {address for address in every if any(address in one for one in several)}
+
+
+@given(ranges)
+def test_merging_keeps_every_address_and_leaves_no_two_that_touch(several: list[Range]) -> None:
+    one = merged(several)
+    assert among(one) == among(several)
+    assert merged(one) == one
+    assert all(
+        before.first.version != after.first.version or int(before.last) + 1 < int(after.first)
+        for before, after in itertools.pairwise(one)
+    )
+
+
+@given(ranges, st.sets(st.sampled_from(every)))
+def test_the_nodes_own_addresses_are_cut_out_and_nothing_else(several: list[Range], own: set[Address]) -> None:
+    rest = without(several, own)
+    assert among(rest) == among(several) - own
+    assert rest == merged(rest)
+
+
 @pytest.mark.parametrize(
-    ("release", "expected"),
+    ("text", "first", "last"),
     [
-        pytest.param("5.15.0-130-generic", False, id="netdev egress came with 5.16"),
-        pytest.param("5.16.0", True, id="the first that has it"),
-        pytest.param("6.18.44", True, id="a new one"),
-        pytest.param("10.0-rc1", True, id="numbers are compared as numbers"),
-        pytest.param("strange", False, id="what cannot be read is not trusted"),
+        pytest.param("10.0.0.0/24", "10.0.0.0", "10.0.0.255", id="a network, its first and last too"),
+        pytest.param("10.0.0.7/24", "10.0.0.0", "10.0.0.255", id="a network written by one of its addresses"),
+        pytest.param("10.0.0.7 - 10.0.0.9", "10.0.0.7", "10.0.0.9", id="from to"),
+        pytest.param("fd00::7", "fd00::7", "fd00::7", id="one address"),
     ],
 )
-def test_supported(release: str, expected: bool) -> None:
-    assert supported(release) == expected
+def test_a_range_is_read_as_pools_are_written(text: str, first: str, last: str) -> None:
+    assert Range.parse(text) == Range(ip(first), ip(last))
 
 
-def test_the_rules_drop_each_kind_of_claim_for_want_of_either() -> None:
-    rules = [line.strip() for line in ruleset("eth0").splitlines() if line.endswith("drop")]
-    assert len(rules) == plan.RULES
-    for claim in (
-        "arp saddr ip @vips4",
-        "nd-neighbor-advert @th,64,128 @vips6",
-        "nd-neighbor-solicit @nh,64,128 @vips6",
-    ):
-        wants = {rule.split("@")[-1] for rule in rules if claim in rule}
-        assert wants in ({"held4 drop", "permit drop"}, {"held6 drop", "permit drop"})
+@pytest.mark.parametrize("text", ["10.0.0.9-10.0.0.7", "10.0.0.1-fd00::1", "all", "10.0.0.1-"])
+def test_what_is_no_range_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"range|appear"):
+        Range.parse(text)
 
 
-def test_the_rules_fence_vips_from_the_first_moment_on() -> None:
-    text = ruleset("eth0", {ip("10.1.0.101"), ip("10.1.0.100"), ip("fd01::100")})
-    assert "elements = { 10.1.0.100, 10.1.0.101 }" in text
-    assert "elements = { 0xfd010000000000000000000000000100 }" in text
-    assert "elements" not in ruleset("eth0")
-
-
-def test_the_fingerprint_tells_shapes_apart_and_not_their_vips() -> None:
-    assert fingerprint("eth0") != fingerprint("eth1")
-    assert fingerprint("eth0") in ruleset("eth0", {ip("10.1.0.100")})
+@pytest.mark.parametrize(
+    ("device", "hardware", "expected"),
+    [
+        pytest.param("eth0", 1, "", id="Ethernet"),
+        pytest.param("eth0.100", 1, "", id="a VLAN"),
+        pytest.param("eth0", None, "no such device", id="none"),
+        pytest.param("lo", 772, "loopback", id="loopback"),
+        pytest.param("wg0", 65534, "not Ethernet", id="WireGuard"),
+        pytest.param('e"0', 1, "its name", id="a name that ends nft's strings"),
+        pytest.param("eth*", 1, "its name", id="a name that means several"),
+    ],
+)
+def test_where_a_gate_can_stand(device: str, hardware: int | None, expected: str) -> None:
+    why = unfit(device, hardware)
+    assert expected in why
+    assert bool(why) == bool(expected)
 
 
 @given(have=addresses, want=addresses, largest=st.integers(1, 5))
