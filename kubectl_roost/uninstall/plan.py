@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from roost.kube.wire import NodeAgent, Segment
-from roost.words import Reason
+
+SWITCH = "spec.maintenance is Exclude"  # how an agent says in condition Ready that it has seen the switch
 
 
 def seated(segments: Iterable[Segment]) -> frozenset[str]:
@@ -20,6 +21,6 @@ def unaware(agents: Iterable[NodeAgent], segments: Iterable[Segment]) -> frozens
     aware = {
         agent.metadata.name
         for agent in agents
-        if any(said.type == "Ready" and said.reason == Reason.DRAINING for said in agent.status.conditions)
+        if any(said.type == "Ready" and SWITCH in said.message for said in agent.status.conditions)
     }
     return seated(segments) - aware

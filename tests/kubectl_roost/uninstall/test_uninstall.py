@@ -18,8 +18,13 @@ from tests.kubectl_roost.cluster import agent, condition, seat, segment
 AGENTS = Meta(name="roost-nodeagent", namespace=NAMESPACE)
 
 
+def excluded(node: str) -> NodeAgent:
+    said = condition("Ready", "False", "Excluded", "label node.kubernetes.io/exclude-from-external-load-balancers")
+    return msgspec.structs.replace(agent(node), status=NodeAgentStatus(conditions=(said,)))
+
+
 def draining(node: str) -> NodeAgent:
-    said = condition("Ready", "False", "Draining", "spec.maintenance is Exclude")
+    said = condition("Ready", "False", "Excluded", "spec.maintenance is Exclude: roost uninstall")
     return msgspec.structs.replace(agent(node, maintenance="Exclude"), status=NodeAgentStatus(conditions=(said,)))
 
 
@@ -28,6 +33,7 @@ def draining(node: str) -> NodeAgent:
     [
         pytest.param((agent("n1"),), segment(seat("n1", 1)), {"n1"}, id="it has not said that it knows"),
         pytest.param((draining("n1"),), segment(seat("n1", 1)), set(), id="it has"),
+        pytest.param((excluded("n1"),), segment(seat("n1", 1)), {"n1"}, id="it is excluded by its label"),
         pytest.param((agent("n1"),), segment(), set(), id="it sits nowhere"),
         pytest.param((agent("n1"),), segment(seat("n1", 1, "Gone")), set(), id="it is gone"),
         pytest.param((), segment(seat("n1", 1)), {"n1"}, id="it sits and has no NodeAgent"),
