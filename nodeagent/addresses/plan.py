@@ -11,7 +11,7 @@ Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
 
 _WITH_PORTS = {"bridge", "bond", "team"}
-_LOCAL = {"veth", "tun", "netkit"}  # a pod or a virtual machine is at the other end
+LOCAL = {"veth", "tun", "netkit"}  # a pod or a virtual machine is at the other end
 _DEEPEST = 8  # devices above one another, as the kernel has it (MAX_NEST_DEV, linux/netdevice.h)
 
 MARK = 82  # IFA_PROTO of what we add: we never touch an address without it
@@ -211,7 +211,7 @@ def works(links: Mapping[int, Link], link: Link, depth: int = 0) -> bool:
     if not link.up or depth > _DEEPEST:
         return False
     ports = [port for port in links.values() if port.master == link.index] if link.kind in _WITH_PORTS else []
-    leading_out = [port for port in ports if port.kind not in _LOCAL] or ports
+    leading_out = [port for port in ports if port.kind not in LOCAL] or ports
     if leading_out:
         return any(works(links, port, depth + 1) for port in leading_out)
     lower = links.get(link.lower)

@@ -4,10 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
-from nodeagent.addresses.plan import Link, containing, named, upper
+from nodeagent.addresses.plan import LOCAL, Link, beneath, containing, named, upper
 from roost.kube.wire import Segment
 from roost.selectors import selects
 from roost.words import Reason
+
+LOOPBACK = "lo"
+UNTAGGED = {"macvlan", "macvtap", "ipvlan"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,39 @@ def home(uplinks: Sequence[Uplink], links: Sequence[Link], vip: IPv4Address | IP
     if where is not None:
         return next(uplink for uplink in uplinks if uplink.link.index == where.index)
     return next(iter(uplinks), None) if containing(links, vip) is None else None
+
+
+def speaking(links: Sequence[Link]) -> tuple[str, ...]:
+    """The devices on which this node's kernel may claim a VIP to others, in order of their index: all to be fenced.
+
+    Linux answers ARP on every device for every address it has: on the one below a macvlan with another MAC, and on a
+    second one that hangs on the same switch. Not on the ports of a bridge or bond; and cables to pods, which have no
+    subnet, lead to nobody else.
+    """
+    by_index = {link.index: link for link in links}
+    below = {link.lower for link in links}
+    return tuple(
+        link.name
+        for link in sorted(links, key=lambda link: link.index)
+        if link.mac is not None and upper(by_index, link) is link and link.name != LOOPBACK
+        if link.kind not in LOCAL or link.index in below or _could_be(link)
+    )
+
+
+def passed(links: Sequence[Link], uplink: Link) -> tuple[str, ...]:
+    """The devices whose gates a claim from *uplink* passes, itself first: hold and permit on each.
+
+    What leaves a macvlan leaves the device below as it is, which a gate cannot tell from that one's own (whose kernel
+    then answers as well: one node with two MACs, both of which serve). What leaves a VLAN bears a tag there.
+    """
+    by_index = {link.index: link for link in links}
+    names = [uplink.name]
+    for below in beneath(by_index, uplink):
+        if uplink.kind not in UNTAGGED:
+            break
+        names.append(below.name)
+        uplink = below
+    return tuple(names)
 
 
 def _candidates(

@@ -52,10 +52,10 @@ class Pair:
                 return heard
         return None
 
-    def replug(self) -> None:
-        """Take the client's end in hand again, after its device was made anew."""
+    def replug(self, device: str = UPLINK) -> None:
+        """Take another device of the client in hand, or the same after it was made anew."""
         self.wire.close()
-        self.wire = _plugged(self.client)
+        self.wire = _plugged(self.client, device)
 
     def forget(self) -> None:
         """Drop what the client heard so far."""
@@ -82,14 +82,14 @@ class Pair:
             sender.sendto(b"data", (str(target), 9))
 
 
-def _plugged(client: str) -> socket.socket:
+def _plugged(client: str, device: str) -> socket.socket:
     """The client's end of the wire."""
     netns.pushns(client)
     try:
         wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ALL))
     finally:
         netns.popns()
-    wire.bind((UPLINK, _ALL))
+    wire.bind((device, _ALL))
     return wire
 
 
@@ -107,7 +107,7 @@ def pair() -> Iterator[Pair]:
             ip("-n", name, "link", "set", UPLINK, "address", str(mac), "up")
             for address, length in zip(addresses, (24, 64), strict=True):
                 ip("-n", name, "addr", "add", f"{address}/{length}", "dev", UPLINK, *nodad(address))
-        made = Pair(node, client, _plugged(client))
+        made = Pair(node, client, _plugged(client, UPLINK))
         netns.pushns(node)
         try:
             yield made

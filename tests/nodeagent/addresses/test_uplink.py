@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_interface
 import pytest
 
 from nodeagent.addresses.plan import Link
-from nodeagent.addresses.uplink import NoUplink, Uplink, choose, choose_all, home, segment_name
+from nodeagent.addresses.uplink import NoUplink, Uplink, choose, choose_all, home, passed, segment_name, speaking
 from roost.frames.ethernet import Mac
 from roost.kube.wire import Meta, Segment, SegmentSpec, Selector
 from roost.words import Reason
@@ -241,3 +241,24 @@ def test_home(vip: str, expected: str | None) -> None:
 
 def test_nothing_has_no_home() -> None:
     assert home((), LINKS, ip_address("10.60.0.9")) is None
+
+
+def test_a_kernel_speaks_on_every_device_but_ports_and_cables_to_pods() -> None:
+    bridge, card = link("br0", 20, mac="02:00:00:00:00:20"), link("eth9", 22)
+    port = replace(link("eth8", 21), master=20)
+    below = replace(link("eth7", 23), kind="veth")
+    shim = replace(link("shim", 24), kind="macvlan", lower=23)
+    pod = replace(CABLE, kind="veth")
+    bridge = replace(bridge, kind="bridge")
+    everything = [LOOP, DATA, MGMT, TUNNEL, pod, bridge, port, card, below, shim]
+    assert speaking(everything) == ("data", "mgmt", "br0", "eth9", "eth7", "shim")
+
+
+def test_a_claim_passes_the_gates_of_what_a_macvlan_stands_on() -> None:
+    tagged = replace(link("data.20", 9), kind="vlan", lower=2)
+    above = replace(link("shim", 10), kind="macvlan", lower=9)
+    links = [DATA, SHIM, tagged, above]
+    assert passed(links, DATA) == ("data",)
+    assert passed(links, SHIM) == ("shim", "data")
+    assert passed(links, tagged) == ("data.20",)
+    assert passed(links, above) == ("shim", "data.20")
