@@ -159,9 +159,9 @@ class ControlPlane:
     def prompt(self) -> None:
         """End what `slow` began; connections that were slow break."""
         if self._delay is not None:
-            self._nft("delete table ip lab-slow")
-            self._delay.close()
+            self._delay.close()  # first: the nodes hear of the end of a connection only while it is translated
             self._delay = None
+            self._nft("delete table ip lab-slow")
 
     @staticmethod
     def _nft(command: str) -> None:
