@@ -32,6 +32,7 @@ TOLD = {
     Reason.NOT_SELECTED: "not selected",
     Reason.NOT_IN_SUBNET: "not in its subnet",
     Reason.NO_INTERFACE: "without an interface for it",
+    Reason.NO_SUCH_INTERFACE: "without that interface",
 }
 
 
