@@ -5,10 +5,8 @@ Read :meth:`Agent.run` first. Reflectors fold what they see into the index and w
 """
 
 import asyncio
-import contextlib
 import logging
-import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
@@ -346,29 +344,17 @@ class Agent:
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run the agent; raises Unreachable with the remedy where it cannot even begin."""
-    with only_one():
-        try:
-            kernel = Addresses(settings.addresses)
-            kube = await Kube.connect(settings.kube, user_agent=f"roost-nodeagent/{VERSION}")
-            agent = Agent(settings, kube, kernel)
-            live, ready = {"loop": agent.heart.check}, {"seat": agent.unready}
-            async with health.serving(settings.health, live=live, ready=ready):
-                await agent.run(stop)
-            await kube.close()
-            await kernel.close()
-        except* (gate.Unsupported, addresses.Unsupported) as errors:
-            raise Unreachable("; ".join(map(str, errors.exceptions))) from errors
-
-
-@contextlib.contextmanager
-def only_one() -> Iterator[None]:
-    """One agent a network namespace: two would pull the same permit to and fro. Raises Unreachable."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as lock:
-        try:
-            lock.bind("\0roost-nodeagent")
-        except OSError as error:
-            raise Unreachable("another roost-nodeagent runs on this node; end it first") from error
-        yield
+    try:
+        kernel = Addresses(settings.addresses)
+        kube = await Kube.connect(settings.kube, user_agent=f"roost-nodeagent/{VERSION}")
+        agent = Agent(settings, kube, kernel)
+        live, ready = {"loop": agent.heart.check}, {"seat": agent.unready}
+        async with health.serving(settings.health, live=live, ready=ready):
+            await agent.run(stop)
+        await kube.close()
+        await kernel.close()
+    except* (gate.Unsupported, addresses.Unsupported) as errors:
+        raise Unreachable("; ".join(map(str, errors.exceptions))) from errors
 
 
 async def _either(*events: asyncio.Event) -> None:
