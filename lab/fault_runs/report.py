@@ -4,6 +4,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from statistics import median
 
 from lab.fault_runs.faults import FAULTS
@@ -30,8 +31,9 @@ class Circumstances:
 
 
 def three(values: Sequence[float]) -> str:
-    """The least, the median and the most, in seconds."""
-    return " / ".join(f"{value:.2f}" for value in (min(values), median(values), max(values))) if values else "none"
+    """The least, the median and the most, in seconds; of runs that came to an end."""
+    known = [value for value in values if isfinite(value)]
+    return " / ".join(f"{value:.2f}" for value in (min(known), median(known), max(known))) if known else "none"
 
 
 def said(promise: Promise) -> str:
