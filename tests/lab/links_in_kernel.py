@@ -271,9 +271,9 @@ class LinksContract:
         assert ndp.solicited_node(VIP6) in groups
 
 
-async def settled(addresses: Addresses, name: str, *, up: bool) -> None:
+async def settled(addresses: Addresses, name: str, *, up: bool, seconds: float = PATIENCE) -> None:
     """Wait until the link is so."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(seconds):
         while (await now(addresses, name)).up is not up:  # noqa: ASYNC110 - this asks the kernel
             await asyncio.sleep(0.005)
 

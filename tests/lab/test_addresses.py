@@ -14,7 +14,7 @@ import pytest
 
 from nodeagent.addresses.apply import Addresses
 from nodeagent.addresses.plan import Add, Link, Placed, Settings, foreign, named, steps
-from tests.lab.pair import NODE4, NODE6, NODE_MAC, PATIENCE, UPLINK, VIP4, VIP6, Pair, ip, pair, until
+from tests.lab.pair import NODE4, NODE6, NODE_MAC, PATIENCE, UPLINK, VIP4, VIP6, Address, Pair, ip, pair, until
 from tests.nodeagent.addresses.contract import AddressesContract, Stage
 
 
@@ -64,6 +64,17 @@ async def test_a_vip_has_the_shape_that_harms_nobody(addresses: Addresses) -> No
     assert four["valid_life_time"] <= 2
     assert ip("route") + ip("-6", "route") == routes
     assert "tentative" not in six
+
+
+@pytest.mark.parametrize("vip", [pytest.param(VIP4, id="ARP"), pytest.param(VIP6, id="Neighbour Discovery")])
+async def test_a_vip_answers_from_its_first_moment(segment: Pair, addresses: Addresses, vip: Address) -> None:
+    """The only question there is comes as soon as the address is there: no time to look for duplicates."""
+    segment.forget()
+    await addresses.do([Add(Placed(vip, UPLINK))])
+    segment.ask(vip)
+    answered = segment.hears(vip)
+    assert answered is not None
+    assert answered.mac == NODE_MAC
 
 
 async def test_the_nodes_own_addresses_are_told_and_stay(addresses: Addresses) -> None:

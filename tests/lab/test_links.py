@@ -6,6 +6,8 @@ from nodeagent.addresses.apply import Addresses
 from nodeagent.addresses.plan import Add, Placed
 from nodeagent.addresses.uplink import speaking
 from nodeagent.gate.apply import Gate, Gates
+from nodeagent.neighbours.apply import PacketSocket
+from roost.frames import arp
 from tests.lab.links_in_kernel import (
     Build,
     LinksContract,
@@ -65,3 +67,20 @@ async def test_what_a_macvlan_stands_on_is_fenced_too(tower: Tower, addresses: A
         tower.segment.forget()
         tower.segment.ask(VIP4)
         assert tower.segment.hears(VIP4, QUIET) is None
+
+
+@pytest.mark.parametrize("tower", [bridge], indirect=True, ids=["bridge"])
+async def test_a_bridge_is_down_for_as_long_as_its_spanning_tree_lets_nothing_pass(
+    tower: Tower, addresses: Addresses, wire: PacketSocket
+) -> None:
+    """So the first announcement after it came up is heard, and none before was wasted."""
+    ip("link", "set", UPLINK, "nomaster")
+    ip("link", "set", "br0", "type", "bridge", "stp_state", "1", "forward_delay", "200")  # hundredths of seconds
+    ip("link", "set", UPLINK, "master", "br0")
+    await settled(addresses, "br0", up=False)
+    tower.segment.forget()
+    wire.send([arp.announcement(VIP4, tower.mac())])
+    assert tower.segment.hears(VIP4, QUIET) is None
+    await settled(addresses, "br0", up=True, seconds=15)
+    wire.send([arp.announcement(VIP4, tower.mac())])
+    assert tower.segment.hears(VIP4) is not None
