@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -15,13 +16,16 @@ import yaml
 from lab import build
 from lab.cluster import Lab
 from lab.manifests import CHART
+from tests.lab.policy_calls import eventually
 
 Object = dict[str, Any]
+FLOWS = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas"
 KEY = "/api/v1/namespaces/roost-system/secrets/roost-segment-key"
 CLUSTER_SCOPED = {
     "ClusterRole",
     "ClusterRoleBinding",
     "CustomResourceDefinition",
+    "FlowSchema",
     "Namespace",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
@@ -367,6 +371,55 @@ def test_the_hook_has_the_rights_to_empty_every_node_and_no_others(lab: Lab) -> 
 def roost(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "kubectl_roost", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+
+
+def test_a_table_and_leases_do_not_queue_behind_pods(lab: Lab) -> None:
+    """Where the server does not have the priority level that a schema names, it says that the schema dangles."""
+    eventually(
+        "the server has the schema's priority level",
+        lambda: (
+            [
+                one["status"]
+                for one in lab.api("GET", f"{FLOWS}/roost").get("status", {}).get("conditions", [])
+                if one["type"] == "Dangling"
+            ]
+            == ["False"]
+        ),
+    )
+
+
+SEAT = {"node": "n1", "tenure": 4, "version": 1, "bootID": "b", "mode": "Witnessed", "state": "Live"}
+SAID = {
+    "segments": [{"name": "columns", "interface": "eth0", "mode": "Witnessed", "tenure": 4, "fence": "weak"}],
+    "vips": {"summary": "3/4", "conflicts": [{"vip": "192.0.2.7", "mac": "3c:ec:ef:12:34:56"}], "probed": 2},
+}
+
+
+def test_what_kubectl_shows(lab: Lab) -> None:
+    of_roost = {"apiVersion": "roost.dev/v1alpha1"}
+    lab.apply(of_roost | {"kind": "NodeAgent", "metadata": {"name": "columns"}})
+    lab.apply(of_roost | {"kind": "Segment", "metadata": {"name": "columns"}, "spec": {"profile": "Fast"}})
+    summary = {"live": "1/1", "groups": "0/0", "modes": "1 witnessed"}
+    table = {"revision": 1, "nextTenure": 5, "seats": [SEAT], "summary": summary}
+    lab.api("PATCH", f"{ROOST}/segments/columns/status", {"status": table})
+    lab.api("PATCH", f"{ROOST}/nodeagents/columns/status", {"status": SAID})
+    assert shown(lab, "segments", "LIVE", "GROUPS", "MODES", "REVISION", "PROFILE") == [
+        "1/1",
+        "0/0",
+        "1 witnessed",
+        "1",
+        "Fast",
+    ]
+    assert shown(lab, "nodeagents", "SEGMENT", "MODE", "VIPS", "FENCE") == ["columns", "Witnessed", "3/4", "weak"]
+
+
+def shown(lab: Lab, kind: str, *columns: str) -> list[str]:
+    """The cells below these heads in `kubectl get KIND columns -o wide`."""
+    head, row = lab.kubectl("get", kind, "columns", "-o", "wide").splitlines()
+    starts = [match.start() for match in re.finditer(r"\S+", head)]
+    ends = [*starts[1:], len(row)]
+    cells = {head[a:b].strip(): row[a:b].strip() for a, b in zip(starts, ends, strict=True)}
+    return [cells[column] for column in columns]
 
 
 def test_a_second_apply_changes_nothing(lab: Lab) -> None:

@@ -63,6 +63,20 @@ def test_the_viewers_role_is_all_that_status_needs(cluster: Lab) -> None:
     assert done.returncode == 1
 
 
+def test_the_viewers_role_is_all_that_segment_needs(cluster: Lab) -> None:
+    seat = {"node": "n1", "tenure": 4, "version": 1, "bootID": "b", "mode": "Witnessed", "state": "Live"}
+    groups = [{"name": "b-1-7", "tenure": 4, "epoch": 3}]
+    table = {"revision": 1, "nextTenure": 5, "seats": [seat], "groups": groups}
+    cluster.apply({"apiVersion": "roost.dev/v1alpha1", "kind": "Segment", "metadata": {"name": "rack-1"}})
+    cluster.api("PATCH", f"{ROOST}/segments/rack-1/status", {"status": table})
+    config = str(kubeconfig(cluster, "onlooker", "roost-view"))
+    done = roost("segment", "rack-1", "--kubeconfig", config)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Segment rack-1: profile Default, when cut off Hold, revision 1\n")
+    done = roost("segment", "--group", "b-1-7", "-o", "json", "--kubeconfig", config)
+    assert [(one["holder"], one["epoch"]) for one in json.loads(done.stdout)] == [("n1", 3)]
+
+
 def test_who_has_no_rights_is_told_so(cluster: Lab) -> None:
     done = roost("status", "--kubeconfig", str(kubeconfig(cluster, "nobody")))
     assert done.returncode == 1
