@@ -41,10 +41,7 @@ def agent(end: int, arguments: list[str]) -> None:
         from nodeagent.flow import serve  # noqa: PLC0415 - --help need not load the client and the kernel's libraries
         from nodeagent.pulse.link import PulseLink  # noqa: PLC0415
 
-        link = PulseLink(end)
-        beats = asyncio.ensure_future(link.run(lambda *_: None))
-        await serve(settings, stop)
-        beats.cancel()
+        await serve(settings, PulseLink(end), stop)
 
     sys.exit(run(work))
 

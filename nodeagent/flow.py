@@ -1,28 +1,33 @@
-"""The agent from end to end: event → snapshot → the seat's step → kernel and API server → report.
+"""The agent from end to end: event → snapshot → the seat's step → pulse, kernel and API server → report.
 
-Read :meth:`Agent.run` first. Reflectors fold what they see into the index and wake the seat, whose one task decides
-(``seat.Seat.decide``); what it decides to claim goes through ``claims.Claims``, which keeps kernel and wire in order.
+Read :meth:`Agent.run` first. Reflectors fold what they see into the index and wake the seats, whose one task each
+decides (``seat.Seat.decide``); what they decide to claim goes through ``claims.Claims``, which keeps kernel and wire in
+order. A node has a presence on each of its segments (``presence.Presence``). The pulse, of which this program is the
+child, keeps hellos and permits going by itself (``pulse.process``).
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from base64 import b64decode
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
 
 from nodeagent.addresses import plan as addresses
 from nodeagent.addresses.apply import Addresses
-from nodeagent.addresses.uplink import NoUplink, Uplink, choose
-from nodeagent.claims import Claims
+from nodeagent.addresses.uplink import NoUplink, Uplink, choose_all
+from nodeagent.fence import Fence
 from nodeagent.gate import plan as gate
-from nodeagent.gate.apply import Gate
-from nodeagent.neighbours.apply import Announcer, PacketSocket
-from nodeagent.seat import Seat
+from nodeagent.gate.apply import Gates
+from nodeagent.gate.plan import Range
+from nodeagent.model import News
+from nodeagent.presence import Node, Presence
+from nodeagent.pulse.link import Pulses
 from nodeagent.segment import events as ev
-from nodeagent.segment.apply import SegmentApi, table, view
-from nodeagent.segment.plan import start
+from nodeagent.segment.apply import table, view
 from nodeagent.segment.state import Me
+from nodeagent.services.apply import HealthChecks
 from nodeagent.services.plan import Index
 from nodeagent.settings import Settings
 from nodeagent.status.apply import Report
@@ -34,31 +39,42 @@ from roost.kube.events import Events
 from roost.kube.reflector import Reflector
 from roost.logs import decision
 from roost.process import RealClock, Unreachable, keep
-from roost.words import AGENT, NODE_LEASE_NAMESPACE, VERSION, Reason, order
+from roost.ranges import ranges
+from roost.words import (
+    AGENT,
+    NAMESPACE,
+    NODE_LEASE_NAMESPACE,
+    RACK_LABELS,
+    SEGMENT_KEY,
+    VERSION,
+    Reason,
+    order,
+    vip_address,
+)
 
 log = logging.getLogger(__name__)
 
-GIVE_SECONDS = 8.0  # how long a program that stops tries to hand its groups over
+LEAVE_SECONDS = 8.0  # how long a program that stops tries to hand its groups over, or to say that it rests
 REPORT_SECONDS = 1.0  # between two writes of the NodeAgent's status
 SLICES = "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name"  # as kube-proxy asks for them
-ADDRESSES_OF_A_SEAT = 4
+GIVE = "Give"
+
+Go = Callable[[dict[str, Callable[[], Awaitable[NoReturn]]]], None]  # have each of these done, under its name
 
 
 class Agent:
     """One node's agent."""
 
-    def __init__(self, settings: Settings, kube: Kube, links: Addresses) -> None:
-        self.settings, self.kube, self.addresses = settings, kube, links
+    def __init__(self, settings: Settings, kube: Kube, links: Addresses, pulse: Pulses) -> None:
+        self.settings, self.kube, self.addresses, self.pulse = settings, kube, links, pulse
         self.clock = RealClock()
         self.node = settings.node.node_name
-        self.index = Index(self.node)
+        self.index = Index(self.node)  # of the first presence; of what concerns the node as a whole in any case
         self.links: tuple[addresses.Link, ...] = ()
         self.maintenance = "None"
         self.no_uplink = self.told = NoUplink(Reason.NO_INTERFACE, "not all that has a say in it has been read yet")
-        self.claims: Claims | None = None
-        self.seat: Seat | None = None
-        self.segment = ""
-        self.wish: ev.Wish | None = None
+        self.presences: dict[str, Presence] = {}
+        self.fence: Fence | None = None
         self.listed = self.vips_changed = False
         self.applied = ""
         self.changed, self.report_due = asyncio.Event(), asyncio.Event()
@@ -69,49 +85,164 @@ class Agent:
         self.vips = reflect(kube, wire.VIRTUALIPS, self.vip_changed, self.clock)
         self.slices = reflect(kube, wire.ENDPOINTSLICES, self.slice_changed, self.clock, labels=SLICES)
         self.nodes = reflect(kube, wire.NODES, self.node_changed, self.clock)
+        self.pools = reflect(kube, wire.ADDRESSPOOLS, self.pool_changed, self.clock)
         self.segments = reflect(kube, wire.SEGMENTS, self.segment_changed, self.clock)
         self.leases = reflect(kube, wire.LEASES, self.lease_changed, self.clock, namespace=NODE_LEASE_NAMESPACE)
         self.own = reflect(kube, wire.NODEAGENTS, self.own_changed, self.clock, fields=f"metadata.name={self.node}")
+        by_name = f"metadata.name={SEGMENT_KEY}"
+        self.keys = reflect(kube, wire.SECRETS, self.key_changed, self.clock, namespace=NAMESPACE, fields=by_name)
+        self.checks = HealthChecks(self.wanted_checks, self.health_seen, self.clock)
 
     # -- from start to end
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until *stop*; then give everything away and leave nothing behind."""
+        """Work until *stop*; then rest, or give everything away and leave nothing behind."""
         async with asyncio.TaskGroup() as tasks:
             kept: list[asyncio.Task[NoReturn]] = []
 
-            def go(**works: Callable[[], Coroutine[Any, Any, NoReturn]]) -> None:
+            def go(works: dict[str, Callable[[], Awaitable[NoReturn]]]) -> None:
                 kept.extend(tasks.create_task(keep(name, work, self.clock)) for name, work in works.items())
 
-            go(virtualips=self.vips.run, endpointslices=self.slices.run, nodes=self.nodes.run)
-            go(segments=self.segments.run, leases=self.leases.run, nodeagent=self.own.run)
-            go(links=self.watch_links, heart=self.heart.run, events=self.events.run, report=self.keep_reporting)
-            uplink = await self.find_uplink(stop)
-            if uplink is not None:
-                await self.serve(uplink, go, stop)
+            go({"virtualips": self.vips.run, "endpointslices": self.slices.run, "nodes": self.nodes.run})
+            go({"segments": self.segments.run, "leases": self.leases.run, "nodeagent": self.own.run})
+            go({"addresspools": self.pools.run, "key": self.keys.run, "checks": self.checks.run})
+            go({"links": self.watch_links, "heart": self.heart.run, "events": self.events.run})
+            go({"report": self.keep_reporting, "pulse": lambda: self.pulse.run(self.news)})
+            await self.serve(go, stop)
             for task in kept:
                 task.cancel()
 
-    async def find_uplink(self, stop: asyncio.Event) -> Uplink | None:
-        """Wait for the interface to announce on; None: stopped before there was one.
+    async def serve(self, go: Go, stop: asyncio.Event) -> None:
+        """Gate first, then the tables; and all of it backwards.
 
         Not before everything is known that has a say: two nodes that name their segment differently would share no
         table, and so fence each other from nothing.
         """
         for reflector in (self.segments, self.nodes, self.vips):
             await _either(reflector.synced, stop)
-        while not stop.is_set():
-            self.changed.clear()
-            if self.links:
-                labels = dict(self.index.labels.get(self.node, {}))
-                vips = sorted(self.index.guarded, key=order)
-                found = choose(self.settings.node.interface, self.links, self.segments.items.values(), labels, vips)
-                if isinstance(found, Uplink):
-                    decision(log, "UplinkFound", f"segment/{found.segment}", message=f"VIPs go on {found.link.name}")
-                    return found
+        listed = asyncio.create_task(self.all_listed())
+        gates = Gates()
+        try:
+            gates.install()
+            self.fence = Fence(gates, self.index, self.clock)
+            go({"gate": self.fence.watch})
+            while not stop.is_set():
+                self.changed.clear()
+                self.fence.links_are(self.links)
+                for uplink in self.uplinks():
+                    self.appear(uplink, go)
+                if listed.done():
+                    self.show_listed()
+                await _either(self.changed, stop)
+            await self.leave()
+        finally:
+            listed.cancel()
+            for presence in self.presences.values():
+                presence.close()
+            gates.close()
+
+    def uplinks(self) -> tuple[Uplink, ...]:
+        """Where this node should be present; those where it is stay."""
+        if not self.links:
+            return ()
+        labels = dict(self.index.labels.get(self.node, {}))
+        vips = sorted(self.index.guarded, key=order)
+        found = choose_all(self.settings.node.interface, self.links, self.segments.items.values(), labels, vips)
+        if isinstance(found, NoUplink):
+            if not self.presences:
                 self.complain(found)
-            await _either(self.changed, stop)
-        return None
+            return ()
+        devices = {presence.link.name for presence in self.presences.values()}
+        return tuple(up for up in found if up.segment not in self.presences and up.link.name not in devices)
+
+    def appear(self, uplink: Uplink, go: Go) -> None:
+        """Take part in one more segment."""
+        decision(log, "UplinkFound", f"segment/{uplink.segment}", message=f"VIPs go on {uplink.link.name}")
+        assert self.fence is not None  # it stands before anything is put on a device
+        node = Node(
+            self.me(),
+            self.kube,
+            self.clock,
+            self.addresses,
+            self.fence,
+            self.pulse,
+            self.leases.items,
+            self.segments.items,
+            self.racks,
+            self.settings.neighbours,
+            self.settings.node.linger,
+            self.report_due.set,
+        )
+        presence = Presence(node, uplink, self.index if not self.presences else self.index_anew())
+        self.presences[uplink.segment] = presence
+        presence.links_are(self.links)
+        self.pulse.open(uplink.segment, uplink.link.name, self.node, self.settings.pulse.pulse_port)
+        self.show_what_was_seen(presence)
+        presence.listed = self.listed
+        go(presence.works())
+        self.report_due.set()
+
+    def index_anew(self) -> Index:
+        """An index of everything known, for one more presence: what changed is told to each once."""
+        index = Index(self.node)
+        for name, node in self.nodes.items.items():
+            index.put_node(name, node)
+        index.put_own(self.own.items.get(self.node))
+        for name, vip in self.vips.items.items():
+            index.put_vip(name, vip)
+        for key, piece in self.slices.items.items():
+            index.put_slice(key, piece)
+        return index
+
+    async def all_listed(self) -> None:
+        for reflector in (self.vips, self.slices, self.nodes, self.leases, self.own):
+            await reflector.synced.wait()
+        self.changed.set()
+
+    def show_listed(self) -> None:
+        self.listed = True
+        for presence in self.presences.values():
+            if not presence.listed:
+                presence.listed = True
+                presence.seat.tell(ev.LeasesListed())
+
+    def show_what_was_seen(self, presence: Presence) -> None:
+        """The table and the own Lease, by consistent reads (a seat to adopt has little time); and all known Leases."""
+        presence.seat.ask_table()
+        presence.seat.ask_own_lease()
+        for lease in self.leases.items.values():
+            if node := presence.api.seen(lease):
+                presence.seat.tell(ev.LeaseSeen(node, view(lease)))
+        if self.listed:
+            presence.seat.tell(ev.LeasesListed())
+
+    async def leave(self) -> None:
+        """Rest, to come back and go on; or hand everything over, serve on for a while, and clean up."""
+        rest = self.settings.node.on_exit != GIVE and self.maintenance != "Exclude" and self.index.own_fitness.eligible
+        had_any = any(presence.claims.claimed for presence in self.presences.values())
+        for presence in self.presences.values():
+            presence.seat.tell(ev.Stop(rest))
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                for presence in self.presences.values():
+                    await presence.seat.left.wait()
+        except TimeoutError:
+            why = "the API server takes no write: leaving without a word"
+            log.warning("%s", why, extra={"reason": Reason.API_LOST})
+        if rest:
+            decision(log, Reason.STOPPING, f"nodeagent/{self.node}", message="at rest: the kernel goes on for a while")
+            return
+        for presence in self.presences.values():
+            presence.claims.silence()
+        if had_any:
+            await self.clock.sleep(self.settings.node.linger)
+        for name, presence in self.presences.items():
+            await presence.claims.clear()
+            self.pulse.close(name)
+        if self.fence is not None:
+            self.fence.gates.remove()
+        message = "left; nothing of this program is on the node"
+        decision(log, Reason.STOPPING, f"nodeagent/{self.node}", message=message)
 
     def complain(self, why: NoUplink) -> None:
         if why != self.no_uplink:
@@ -123,69 +254,12 @@ class Agent:
     def tell_trouble(self) -> None:
         """An Event for who looks at the NodeAgent; only now is it sure to be there, and its uid known."""
         why = self.no_uplink
-        if self.claims is None and why != self.told and not self.is_idle():
+        if not self.presences and why != self.told and not self.is_idle():
             self.told = why
             regarding = wire.ObjectReference(
                 kind="NodeAgent", name=self.node, uid=self.report.uid, api_version=wire.NODEAGENTS.api_version
             )
             self.events.say(regarding, "Warning", why.reason, why.message, "ChooseInterface")
-
-    async def serve(self, uplink: Uplink, go: Callable[..., None], stop: asyncio.Event) -> None:
-        """Gate first, then the table; and all of it backwards."""
-        barrier = Gate(uplink.link.name)
-        barrier.install()
-        wire_ = PacketSocket(uplink.link.name)
-        wire_.open()
-        assert uplink.link.mac is not None  # choose() takes Ethernet only
-        announcer = Announcer(wire_, uplink.link.mac, self.clock, self.settings.neighbours)
-        self.claims = Claims(self.index, uplink.link, barrier, announcer, self.addresses, self.clock)
-        self.claims.link_is(self.links)
-        self.segment = uplink.segment
-        api = SegmentApi(self.kube, uplink.segment, self.node, self.clock.now)
-        self.seat = Seat(start(self.me()), api, self.claims, self.leases.items, self.look, self.clock)
-        self.show_what_was_seen(self.seat)
-        go(renew=self.seat.renew, write=self.seat.write, ask=self.seat.ask, decide=self.seat.decide)
-        go(announce=announcer.announce, addresses=self.claims.keep_addresses, gate=self.claims.watch_gate)
-        try:
-            if await self.all_listed(stop):
-                self.listed = True
-                self.seat.tell(ev.LeasesListed())
-                await stop.wait()
-            await self.give(self.seat, self.claims)
-        finally:
-            wire_.close()
-            barrier.close()
-
-    async def all_listed(self, stop: asyncio.Event) -> bool:
-        for reflector in (self.vips, self.slices, self.nodes, self.leases):
-            await _either(reflector.synced, stop)
-        return not stop.is_set()
-
-    def show_what_was_seen(self, seat: Seat) -> None:
-        """The table and the own Lease, by consistent reads (a seat to adopt has little time); and all known Leases."""
-        seat.ask_table()
-        seat.ask_own_lease()
-        for lease in self.leases.items.values():
-            seat.tell(ev.LeaseSeen(lease.metadata.name, view(lease)))
-
-    async def give(self, seat: Seat, claims: Claims) -> None:
-        """Hand everything over, serve on for a while those who have not heard of it, and clean up."""
-        had_any = bool(claims.claimed)
-        seat.tell(ev.Stop())
-        try:
-            async with asyncio.timeout(GIVE_SECONDS):
-                await seat.left.wait()
-        except TimeoutError:
-            log.warning(
-                "the API server takes no write: leaving without handing over", extra={"reason": Reason.API_LOST}
-            )
-        claims.silence()
-        if had_any:
-            await self.clock.sleep(self.settings.node.linger)
-        await claims.clear()
-        decision(
-            log, Reason.STOPPING, f"segment/{self.segment}", message="left; nothing of this program is on the node"
-        )
 
     def me(self) -> Me:
         """Who this is: the node's name, this boot, and the machine."""
@@ -198,93 +272,125 @@ class Agent:
         # Hashed, as machine-id(5) asks: the id itself is not to be shown around.
         return Me(self.node, boot, sha256(f"roost:{machine}".encode()).hexdigest()[:32])
 
-    # -- what reflectors and links tell
+    # -- what reflectors, links and the pulse tell
+
+    def indices(self) -> list[Index]:
+        return [self.index, *(p.index for p in self.presences.values() if p.index is not self.index)]
 
     def vip_changed(self, key: str, _old: wire.VirtualIP | None, new: wire.VirtualIP | None) -> None:
         self.vips_changed = True
-        self.one_object("services", f"virtualip/{key}", lambda: self.index.put_vip(key, new))
+        self.one_object(f"virtualip/{key}", lambda index: index.put_vip(key, new))
 
     def slice_changed(self, key: str, _old: wire.EndpointSlice | None, new: wire.EndpointSlice | None) -> None:
-        self.one_object("services", f"endpointslice/{key}", lambda: self.index.put_slice(key, new))
+        self.one_object(f"endpointslice/{key}", lambda index: index.put_slice(key, new))
 
     def node_changed(self, key: str, _old: wire.Node | None, new: wire.Node | None) -> None:
-        self.one_object("services", f"node/{key}", lambda: self.index.put_node(key, new))
+        self.one_object(f"node/{key}", lambda index: index.put_node(key, new))
 
-    def one_object(self, room: str, name: str, take: Callable[[], None]) -> None:
+    def one_object(self, name: str, take: Callable[[Index], None]) -> None:
         """The one place where a bug costs one object and not the node: that object is set aside, all others go on."""
-        try:
-            take()
-        except Exception:
-            log.exception("bug while taking in %s; others go on", name, extra={"reason": Reason.INTERNAL_ERROR})
-            metrics.INTERNAL_ERRORS.labels(room).inc()
+        for index in self.indices():
+            try:
+                take(index)
+            except Exception:
+                log.exception("bug while taking in %s; others go on", name, extra={"reason": Reason.INTERNAL_ERROR})
+                metrics.INTERNAL_ERRORS.labels("services").inc()
         self.wake()
 
+    def pool_changed(self, _key: str, _old: wire.AddressPool | None, _new: wire.AddressPool | None) -> None:
+        if self.fence is not None:
+            self.fence.ranges = self.pool_ranges()
+        self.wake()
+
+    def pool_ranges(self) -> tuple[Range, ...]:
+        """Every address that may be given out, where no other program announces from the same pools."""
+        if not self.settings.node.fence_pools:
+            return ()
+        texts = [text for pool in self.pools.items.values() for text in pool.spec.addresses]
+        return tuple(Range(first, last) for first, last in ranges(texts))
+
     def segment_changed(self, key: str, _old: wire.Segment | None, new: wire.Segment | None) -> None:
-        if self.seat is not None and key == self.segment:
-            if new is None:
-                self.seat.ask_table()
-            else:
-                self.seat.tell(ev.TableSeen(table(new)))
+        presence = self.presences.get(key)
+        if presence is not None and new is None:
+            presence.seat.ask_table()
+        elif presence is not None and new is not None:
+            presence.seat.tell(ev.TableSeen(table(new)))
         self.wake()
 
     def lease_changed(self, _key: str, old: wire.Lease | None, new: wire.Lease | None) -> None:
         lease = new or old
-        if self.seat is not None and lease is not None:
-            self.seat.tell(ev.LeaseSeen(lease.metadata.name, None if new is None else view(new)))
+        for presence in self.presences.values():
+            if lease is not None and (node := presence.api.seen(lease)):
+                presence.seat.tell(ev.LeaseSeen(node, None if new is None else view(new)))
 
     def own_changed(self, _key: str, _old: wire.NodeAgent | None, new: wire.NodeAgent | None) -> None:
         self.maintenance = "None" if new is None else new.spec.maintenance
+        for index in self.indices():
+            index.put_own(new)
         if new is None:
             self.report.forget()
         self.wake()
+
+    def key_changed(self, _key: str, _old: wire.Secret | None, new: wire.Secret | None) -> None:
+        """A former key beside the one that signs is still good, so that it can be changed while all goes on."""
+        found = segment_keys(new)
+        if not found:
+            log.warning("Secret %s/%s has no key: no hellos, and so leased mode", NAMESPACE, SEGMENT_KEY)
+        self.pulse.key(found)
+
+    def news(self, segment: str, news: News) -> None:
+        if segment in self.presences:
+            self.presences[segment].seat.tell(news)
 
     async def watch_links(self) -> NoReturn:
         await self.addresses.watch(self.links_changed)
 
     def links_changed(self, links: tuple[addresses.Link, ...]) -> None:
         self.links = links
-        if self.claims is not None:
-            self.claims.link_is(links)
+        for presence in self.presences.values():
+            presence.links_are(links)
         self.wake()
 
     def wake(self) -> None:
         self.changed.set()
         self.report_due.set()
-        if self.seat is not None:
-            self.seat.tell()
+        if self.vips_changed and self.listed and all(p.claims.decided for p in self.presences.values()):
+            self.vips_changed = False
+            for presence in self.presences.values():
+                presence.claims.refresh()
+            self.applied = self.vips.resource_version
+        for presence in self.presences.values():
+            presence.seat.tell()
 
-    # -- the snapshot, as the seat wants it
+    def racks(self) -> dict[str, str]:
+        """Where nodes stand, as far as labels tell."""
+        found = {}
+        for name, labels in self.index.labels.items():
+            rack = next((labels[label] for label in RACK_LABELS if label in labels), "")
+            if rack:
+                found[name] = rack
+        return found
 
-    def look(self) -> ev.Wish | None:
-        """Follow what changed of the VIPs; the new wish, if the seat must know of it."""
-        claims = self.claims
-        if claims is None or not self.listed:
-            return None
-        claims.refresh()
-        if self.vips_changed and claims.decided:
-            self.vips_changed, self.applied = False, self.vips.resource_version
-            self.report_due.set()
-        link = claims.link
-        own = tuple(str(p.ip) for p in link.prefixes if not p.ip.is_link_local)[:ADDRESSES_OF_A_SEAT]
-        candidates = self.index.candidates({link.name})
-        wish = ev.Wish(link.up and self.maintenance == "None", str(link.mac), own, candidates)
-        if self.wish is not None and wish.candidates is self.wish.candidates and wish == self.wish:
-            return None
-        self.wish = wish
-        return wish
+    def wanted_checks(self) -> tuple[Any, ...]:
+        return tuple({c: None for p in self.presences.values() for c in p.index.checks({p.link.name})})
+
+    def health_seen(self, service: tuple[str, str], version: int, serves: bool | None) -> None:
+        if any([index.put_health(service, version, serves) for index in self.indices()]):  # noqa: C419 - each is told
+            self.wake()
 
     # -- the report
 
     def unready(self) -> str | None:
-        """None: ready. Does not depend on the API server answering now, only on the seat having been taken."""
-        if self.claims is None:
+        """None: ready. Does not depend on the API server answering now, only on the seats having been taken."""
+        if not self.presences:
             return None if self.is_idle() else self.no_uplink.message
-        return None if self.seat is not None and self.seat.state.seated else "not seated yet"
+        missing = [name for name, presence in self.presences.items() if not presence.seat.state.seated]
+        return f"not seated yet on {', '.join(missing)}" if missing else None
 
     def is_idle(self) -> bool:
         """Whether all is well though there is no interface: nothing says which, and there is nothing to announce."""
         nothing = self.vips.synced.is_set() and not self.index.guarded
-        return self.claims is None and not self.settings.node.interface and nothing
+        return not self.presences and not self.settings.node.interface and nothing
 
     async def keep_reporting(self) -> NoReturn:
         """Raises Unreachable; what is to be said is said when the API server is back."""
@@ -301,7 +407,7 @@ class Agent:
             await self.clock.sleep(REPORT_SECONDS)
 
     def facts(self) -> Facts:
-        claims = self.claims
+        several = list(self.presences.values())
         links = tuple(
             wire.AgentLink(
                 name=link.name,
@@ -311,43 +417,70 @@ class Agent:
                 up=link.up,
                 subnets=tuple(str(prefix.network) for prefix in link.prefixes),
             )
-            for link in ([claims.link] if claims is not None else [])
+            for link in (presence.link for presence in several)
         )
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         ready, message = self.readiness()
-        rows = claims.rows() if claims is not None else []
+        rows = [
+            (vip, group, announced and presence.seat.permitted())
+            for presence in several
+            for vip, group, announced in presence.claims.rows()
+        ]
         metrics.show_vips(self.node, rows)
-        self.count_seats()
-        announced = sum(row[2] for row in rows)
-        exceptions = claims.exceptions if claims is not None else {}
-        return Facts(boot, self.applied, len(rows), announced, exceptions, links, ready, message)
+        for presence in several:
+            presence.count_seats()
+        return Facts(
+            boot,
+            self.applied,
+            len(rows),
+            sum(row[2] for row in rows),
+            self.exceptions(),
+            links,
+            ready,
+            message,
+            tuple(presence.row() for presence in several),
+            {str(vip): str(mac) for presence in several for vip, (mac, _) in presence.conflicts.items()},
+            sum(presence.probed for presence in several),
+            {vip: why for presence in several for vip, why in presence.unreachable.items()},
+        )
 
-    def count_seats(self) -> None:
-        known = self.seat.state.table if self.seat is not None else None
-        if known is not None:
-            live = len(known.live())
-            metrics.SEGMENT_SEATS.labels(self.segment, "Live").set(live)
-            metrics.SEGMENT_SEATS.labels(self.segment, "Gone").set(len(known.seats) - live)
+    def exceptions(self) -> dict[str, tuple[Reason, str]]:
+        """By VIP: why it is not announced from here. Of two interfaces, the one whose subnet it is has the say."""
+        alone = len(self.presences) == 1
+        return {
+            vip: why
+            for presence in self.presences.values()
+            for vip, why in presence.claims.exceptions.items()
+            if alone or presence.claims.belongs(vip_address(vip))
+        }
 
     def readiness(self) -> tuple[Reason, str]:
         if self.is_idle():
             return Reason.RUNNING, "there is no VIP yet; the first says which interface they go on"
-        if self.claims is None or self.seat is None:
+        if not self.presences:
             return self.no_uplink.reason, self.no_uplink.message
-        link = self.claims.link
-        if not link.up:
-            return Reason.LINK_DOWN, f"{link.name} is down"
-        if self.maintenance != "None":
-            return Reason.DRAINING, f"spec.maintenance is {self.maintenance}"
-        return Reason.RUNNING, f"segment {self.segment} on {link.name}"
+        down = [presence.link.name for presence in self.presences.values() if not presence.link.up]
+        if down:
+            return Reason.LINK_DOWN, f"{', '.join(down)} is down"
+        if (why := self.index.drain_reason()) is not None:
+            return why
+        where = (f"segment {name} on {presence.link.name}" for name, presence in self.presences.items())
+        return Reason.RUNNING, ", ".join(where)
 
 
-async def serve(settings: Settings, stop: asyncio.Event) -> None:
+def segment_keys(secret: wire.Secret | None) -> tuple[bytes, ...]:
+    """The keys of the Secret: ``key`` signs, and any others in it are accepted too."""
+    data = secret.data if secret is not None else {}
+    names = sorted(data, key=lambda name: (name != "key", name))
+    return tuple(key for name in names if (key := b64decode(data[name])))
+
+
+async def serve(settings: Settings, pulse: Pulses, stop: asyncio.Event) -> None:
     """Run the agent; raises Unreachable with the remedy where it cannot even begin."""
     try:
         kernel = Addresses(settings.addresses)
         kube = await Kube.connect(settings.kube, user_agent=f"roost-nodeagent/{VERSION}")
-        agent = Agent(settings, kube, kernel)
+        agent = Agent(settings, kube, kernel, pulse)
         live, ready = {"loop": agent.heart.check}, {"seat": agent.unready}
         async with health.serving(settings.health, live=live, ready=ready):
             await agent.run(stop)

@@ -55,9 +55,14 @@ class Echoed:
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """The permit ends at *deadline* (seconds on the machine's raw clock)."""
+    """The permit ends at *deadline* (seconds on the machine's raw clock).
+
+    *anew*: one that has lapsed may be made again. Not so while a seat only holds on: an heir's question to the segment
+    proves something because a holder that is silent once stays silent.
+    """
 
     deadline: float
+    anew: bool = True
 
 
 Rule = Echoed | Until
@@ -116,6 +121,7 @@ class Here:
     serial: int
     tenure: int
     permitted_until: float
+    rules: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

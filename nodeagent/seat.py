@@ -1,31 +1,58 @@
 """This node's seat at work: what it learns goes through the pure step, and what comes out is done, in order.
 
-One task decides. Watches and answers only put what they saw into the inbox; requests go out in tasks of their own, so
-that a renewal never waits behind anything else.
+One task decides. Watches, the pulse and answers only put what they saw into the inbox; requests and questions go out in
+tasks of their own, so that a renewal never waits behind anything else.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
 
 from nodeagent.claims import Claims
+from nodeagent.model import Orders, feeders
 from nodeagent.segment import events as ev
 from nodeagent.segment.apply import SegmentApi
 from nodeagent.segment.plan import step
 from nodeagent.segment.state import State
+from nodeagent.segment.table import Mode
+from nodeagent.segment.table import Seat as Row
 from roost import metrics
+from roost.frames import Mac
 from roost.kube import wire
 from roost.logs import decision
 from roost.process import Clock, Unreachable
-from roost.words import Reason
+from roost.words import Address, Reason
 
 log = logging.getLogger(__name__)
 
 RETRY = 0.5  # seconds until a question that got no answer is asked again
 EARLY = 0.001  # seconds; a loop may wake up that much too soon
 SHOWN = 8  # groups that one line of the log names
+FEW = 64  # VIPs that are asked for three times; of more, each once: a dead node's thousand must not take seconds
+
+
+class Surroundings(Protocol):
+    """The segment as this node hears it."""
+
+    async def who_has(self, vips: Sequence[Address], *, times: int) -> Mapping[Address, Mac]:
+        """Who else answers for *vips*. Raises Unreachable where nobody can be asked."""
+        ...
+
+    async def anchored(self) -> bool: ...
+    async def alone(self) -> bool: ...
+    def heard_back(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Far:
+    """What a seat talks to: the API server, the pulse, and its neighbours."""
+
+    api: SegmentApi
+    order: Callable[[Orders], None]
+    surroundings: Surroundings
 
 
 class Seat:
@@ -34,7 +61,7 @@ class Seat:
     def __init__(
         self,
         state: State,
-        api: SegmentApi,
+        far: Far,
         claims: Claims,
         leases: Mapping[str, wire.Lease],
         look: Callable[[], ev.Wish | None],
@@ -42,10 +69,12 @@ class Seat:
     ) -> None:
         self.state, self.left = state, asyncio.Event()
         self._former = state.table  # as it was before the step that is being done
-        self._api, self._claims, self._leases, self._look, self._clock = api, claims, leases, look, clock
+        self._api, self._far, self._claims, self._leases = far.api, far, claims, leases
+        self._look, self._clock = look, clock
         self._inbox: deque[ev.Input] = deque()
         self._news = asyncio.Event()
-        self._renewals, self._writes, self._questions = (asyncio.Queue[ev.Output]() for _ in range(3))
+        self._renewals, self._writes, self._questions, self._looks = (asyncio.Queue[ev.Output]() for _ in range(4))
+        self._probes = asyncio.Queue[ev.Probe]()
         self._asked: set[ev.Output] = set()
         self._refusal = ""
         self._alive: dict[str, float] = {}  # when each node's Lease was last seen to be renewed
@@ -83,15 +112,19 @@ class Seat:
         for output in outputs:
             self._do(output)
 
-    def _do(self, output: ev.Output) -> None:
+    def _do(self, output: ev.Output) -> None:  # noqa: C901 - a branch for each thing that a step can ask for
         match output:
             case ev.Hold(groups):
                 self._hold(groups)
-            case ev.Feed(deadline):
-                self._claims.feed(deadline)
-                metrics.SEAT_LEASE_AGE.set(max(0.0, self.state.settings.lease - (deadline - self._clock.now())))
-            case ev.Revoke():
-                self._claims.revoke()
+            case ev.Order(orders):
+                self._far.order(orders)
+                self._show_feeding()
+            case ev.Probe():
+                self._probes.put_nowait(output)
+            case ev.AskAnchor() | ev.LookRound():
+                self._looks.put_nowait(output)
+            case ev.AnnounceAgain():
+                self._far.surroundings.heard_back()
             case ev.PutLease():
                 self._renewals.put_nowait(output)
             case ev.PutTable():
@@ -104,6 +137,27 @@ class Seat:
                 self._say(output)
             case ev.Left():
                 self.left.set()
+
+    def _show_feeding(self) -> None:
+        """The figures of what feeds the permit."""
+        state, row = self.state, self.row()
+        metrics.SEAT_LEASE_AGE.set(max(0.0, state.settings.lease - (state.fed_until - self._clock.now())))
+        metrics.WITNESSES.labels(self._api.segment).set(len(row.witnesses) if row is not None else 0)
+
+    def row(self) -> Row | None:
+        """The own row of the table, as far as it is known; None: this node has no seat."""
+        state = self.state
+        row = state.table.seat(state.me.node) if state.table is not None else None
+        return row if row is not None and state.seated and row.tenure == state.tenure else None
+
+    def permitted(self) -> bool:
+        """Whether the permit is being fed, for the report: enough witnesses echo, or the Lease is fresh."""
+        state, row = self.state, self.row()
+        if row is None:
+            return False
+        if row.mode is Mode.WITNESSED and len(state.echoing & set(row.witnesses)) >= feeders(len(row.witnesses)):
+            return True
+        return max(state.fed_until, state.held_on_until, state.rest_until) > self._clock.now()
 
     def _hold(self, groups: frozenset[str]) -> None:
         before = self._claims.groups
@@ -170,6 +224,7 @@ class Seat:
                     await self._clock.sleep(RETRY)
                     self._questions.put_nowait(wanted)
                     continue
+                answer = ev.NoAnswer()
             self._asked.discard(wanted)
             if answer is not None:
                 self.tell(answer)
@@ -177,15 +232,53 @@ class Seat:
     async def _answer(self, wanted: ev.Output) -> ev.Input | None:
         match wanted:
             case ev.AskTable():
-                return ev.TableSeen(await self._api.read())
+                return ev.TableSeen(await self._api.read(), fresh=True)
             case ev.AskLease(node):
                 return ev.LeaseSeen(node, await self._api.read_lease(node), fresh=True)
             case ev.MarkLease(node, tenure, version):
-                lease = self._leases.get(f"{self._api.lease_namespace}/{node}")
+                lease = self._leases.get(self._api.lease_key(node))
                 if lease is None or lease.metadata.resource_version != version:
                     return ev.MarkPut(node, ev.Answer.CONFLICT)
                 return await self._api.mark(lease, tenure)
         return None
+
+    # -- questions to the segment
+
+    async def probe(self) -> NoReturn:
+        """Ask who has the VIPs of groups that are about to be claimed: all that wait, together."""
+        while True:
+            wanted = [await self._probes.get()]
+            while not self._probes.empty():
+                wanted.append(self._probes.get_nowait())
+            asked_at = self._clock.now()
+            vips = {probe.group: self._claims.vips_of(probe.group) for probe in wanted}
+            found = await self._found([vip for several in vips.values() for vip in several])
+            if found is None:
+                continue  # the step asks again
+            nodes = {row.mac: row.node for row in self.state.table.seats} if self.state.table is not None else {}
+            self._claims.contest({vip: mac for vip, mac in found.items() if str(mac) not in nodes})
+            for probe in wanted:
+                by = [nodes.get(str(found[vip]), "") for vip in vips[probe.group] if vip in found]
+                self.tell(ev.Probed(probe.group, probe.epoch, asked_at, next((node for node in by if node), "")))
+
+    async def _found(self, vips: Sequence[Address]) -> Mapping[Address, Mac] | None:
+        if not vips:
+            return {}
+        try:
+            return await self._far.surroundings.who_has(vips, times=3 if len(vips) <= FEW else 1)
+        except Unreachable as error:
+            log.warning("nobody can be asked who has the VIPs: %s", error, extra={"reason": Reason.LINK_DOWN})
+            return None
+
+    async def look_round(self) -> NoReturn:
+        """Ask anchors, and whether others claim what is held here."""
+        while True:
+            wanted = await self._looks.get()
+            asked_at = self._clock.now()
+            if isinstance(wanted, ev.LookRound):
+                self.tell(ev.Alone(await self._far.surroundings.alone(), asked_at))
+            else:
+                self.tell(ev.Anchored(await self._far.surroundings.anchored(), asked_at))
 
     def ask_table(self) -> None:
         """Look at the table itself: the watch says that it is gone, or nothing was seen yet."""

@@ -44,12 +44,14 @@ CONFLICT = "roost.dev/AddressConflict"
 # Annotations on a node's Lease.
 TENURE = "roost.dev/tenure"
 ENDED = "roost.dev/ended"
+SEGMENT = "roost.dev/segment"  # whose seat it feeds
 
 # Labels and taints of nodes that say who announces.
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler"
 KARPENTER_TAINT = "karpenter.sh/disrupted"
 OUT_OF_SERVICE_TAINT = "node.kubernetes.io/out-of-service"
+RACK_LABELS = ("roost.dev/rack", "topology.kubernetes.io/zone")  # the first that a node has says where it stands
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"  # on an EndpointSlice: the Service it belongs to
 
 KERNEL_PROTOCOL = 82  # our mark on addresses and routes in the kernel (rtnetlink protocol number)
@@ -118,6 +120,8 @@ class Reason(StrEnum):
     NOT_ELIGIBLE = "NotEligible"
     NODE_NAME_TAKEN = "NodeNameTaken"
     WRITE_REFUSED = "WriteRefused"
+    RETURNED = "Returned"
+    ANSWERED_FOR = "AnsweredFor"
 
 
 def vip_name(address: Address) -> str:

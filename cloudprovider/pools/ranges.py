@@ -3,8 +3,9 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
+from roost.ranges import span
 from roost.words import Address
 
 IPV4, IPV6 = 4, 6
@@ -40,16 +41,9 @@ def read(text: str, *, skip_ends: bool) -> Range:
     With *skip_ends* a CIDR loses the addresses that do not belong to a host: network and broadcast address in IPv4,
     the subnet-router anycast address in IPv6, which routers on the link answer for (RFC 4291 §2.6.1).
     """
-    text = text.strip()
     if "/" in text:
-        return _network(text, skip_ends=skip_ends)
-    first, dash, last = (part.strip() for part in text.partition("-"))
-    begin = ip_address(first)
-    end = ip_address(last) if dash else begin
-    if begin.version != end.version:
-        raise ValueError("first and last are of different families")
-    if int(begin) > int(end):
-        raise ValueError("first is after last")
+        return _network(text.strip(), skip_ends=skip_ends)
+    begin, end = span(text)
     return Range(begin.version, int(begin), int(end))
 
 

@@ -43,8 +43,8 @@ class FakePermits:
         left = self.until.get(device, 0.0) - self.clock()
         return int(left * 1000) if left > 0 else None
 
-    def feed(self, device: str, deadline: float, clock: Callable[[], float]) -> bool:
-        return plan.feed(self.of(device), deadline, clock)
+    def feed(self, device: str, deadline: float, clock: Callable[[], float], *, anew: bool = True) -> bool:
+        return plan.feed(self.of(device), deadline, clock, anew=anew)
 
     def of(self, device: str) -> DevicePermit:
         return DevicePermit(self, device)

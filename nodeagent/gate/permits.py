@@ -62,9 +62,9 @@ class Permits:
             found.append(of_device[0] or 0)
         return min(found)
 
-    def feed(self, device: str, deadline: float, clock: Callable[[], float]) -> bool:
+    def feed(self, device: str, deadline: float, clock: Callable[[], float], *, anew: bool = True) -> bool:
         """Have the permit end at *deadline*, in seconds on *clock*: plan.feed()."""
-        return plan.feed(self.of(device), deadline, clock)
+        return plan.feed(self.of(device), deadline, clock, anew=anew)
 
     def of(self, device: str) -> "DevicePermit":
         return DevicePermit(self, device)

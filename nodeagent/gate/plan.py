@@ -154,21 +154,24 @@ def ordered(addresses: Iterable[Address]) -> list[Address]:
     return sorted(addresses, key=lambda address: (address.version, int(address)))
 
 
-def feed(permit: Permit, deadline: float, clock: Callable[[], float]) -> bool:
+def feed(permit: Permit, deadline: float, clock: Callable[[], float], *, anew: bool = True) -> bool:
     """Have *permit* end at *deadline* (seconds on *clock*), sooner or later than it does now; False if it ended.
 
     A time-out counts from when the kernel reads it, the clock was read before, and between the two the process may have
     been stopped for long. So the permit is first cut, or made anew, for a moment only, and gets the rest of its time
     after another look at the clock: if that comes too late, there is nothing left to refresh, and a process that wakes
-    up late prolongs nothing by more than that moment.
+    up late prolongs nothing by more than that moment. Without *anew* a permit that has ended stays so.
     """
     for _ in range(ATTEMPTS):
         left = _milliseconds(deadline - clock())
         if left < SHORTEST_MS:
             break
         moment = min(left, MOMENT_MS)
-        if not permit.permit_refresh(moment) and not _created(permit, moment):
-            continue
+        if not permit.permit_refresh(moment):
+            if not anew:
+                return False
+            if not _created(permit, moment):
+                continue
         left = _milliseconds(deadline - clock())
         if left < SHORTEST_MS:
             break

@@ -36,7 +36,7 @@ def now() -> float:
 class Permits(Protocol):
     """The kernel's permits by device; all raise KernelRefused. See nodeagent.gate.permits."""
 
-    def feed(self, device: str, deadline: float, clock: Callable[[], float]) -> bool: ...
+    def feed(self, device: str, deadline: float, clock: Callable[[], float], *, anew: bool = True) -> bool: ...
     def revoke(self, device: str) -> None: ...
     def left(self, device: str) -> int | None: ...
 
@@ -58,15 +58,18 @@ class Permission:
             return 0.0
         return 0.0 if left is None else self._clock() + left / 1000
 
-    def end(self, deadline: float | None) -> bool:
-        """Have it end at *deadline*, None: now. False if the kernel refused: it may still end as it did before."""
+    def end(self, deadline: float | None, *, anew: bool = True) -> bool:
+        """Have it end at *deadline*, None: now; *anew*: also if it has ended before.
+
+        False if the kernel refused: it may still end as it did before.
+        """
         moment = self._clock()
         if moment - self._touched < TOUCHED and self._is_near(deadline, moment):
             return True
         try:
             if deadline is None:
                 self._permits.revoke(self._device)
-            elif not self._permits.feed(self._device, deadline, self._clock):
+            elif not self._permits.feed(self._device, deadline, self._clock, anew=anew):
                 deadline = None  # it lapsed, or was out of time
         except KernelRefused as refused:
             self._until, self.trouble = 0.0, str(refused)
@@ -99,15 +102,15 @@ class Beat:
             match output:
                 case Send():
                     self._send(output)
-                case Permit(deadline):
-                    self._permit(deadline)
+                case Permit(deadline, anew):
+                    self._permit(deadline, anew=anew)
                 case Tell(Done() as done) if not self._obeyed:
                     self._done = done
                 case Tell(news):
                     self._tell(news)
 
-    def _permit(self, deadline: float | None) -> None:
-        self._obeyed = self.permission.end(deadline)
+    def _permit(self, deadline: float | None, *, anew: bool) -> None:
+        self._obeyed = self.permission.end(deadline, anew=anew)
         if self._obeyed and self._done is not None:
             self._tell(self._done)
             self._done = None

@@ -68,9 +68,13 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Have the kernel's permit end at *deadline*, sooner or later than it would; None: at once."""
+    """Have the kernel's permit end at *deadline*, sooner or later than it would; None: at once.
+
+    *anew*: make one where it has lapsed.
+    """
 
     deadline: float | None
+    anew: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,9 @@ def step(state: State, now: float, happened: Input) -> tuple[State, tuple[Output
         case AgentCame(permitted_until):
             turn.change(orphaned=False)
             orders = state.orders
-            turn.tell(Here(orders.serial, 0 if state.over == orders.tenure else orders.tenure, permitted_until))
+            turn.tell(Here(orders.serial, orders.tenure, permitted_until, orders.rules))
+            if state.over:
+                turn.tell(Over(state.over))
             turn.tell(Echoing(state.echoing))
         case AgentLost():
             turn.change(orphaned=True)
@@ -180,7 +186,7 @@ class _Turn:
             if (peer.node, peer.tenure) not in live:
                 self.bury(peer.node, peer.tenure)
         if orders.tenure != former.tenure:
-            self.change(sent={}, echoed={})
+            self.change(sent={}, echoed={}, due=self.now)
         for node, tenure in orders.ended:
             self.bury(node, tenure)
         self.feed()
@@ -287,7 +293,8 @@ class _Turn:
 
     def feed(self) -> None:
         if self.state.orders.serial:
-            self.out.append(Permit(self.deadline()))
+            anew = all(rule.anew for rule in self.state.orders.rules if isinstance(rule, Until))
+            self.out.append(Permit(self.deadline(), anew))
 
     # -- messages
 

@@ -9,7 +9,7 @@ from roost.kube import wire
 from roost.kube.client import Conflict, Kube, Ok, Outcome, Unknown
 from roost.kube.election import utc_now
 from roost.process import Unreachable
-from roost.words import ENDED, NODE_LEASE_NAMESPACE, TENURE
+from roost.words import ENDED, NODE_LEASE_NAMESPACE, SEGMENT, TENURE
 
 REQUEST_SECONDS = 1.5  # a renewal that takes longer is asked after, and sent again
 
@@ -20,8 +20,8 @@ class SegmentApi:
     def __init__(self, kube: Kube, segment: str, node: str, clock: Callable[[], float]) -> None:
         self._kube = kube.within(REQUEST_SECONDS)
         self.segment, self._node, self._now = segment, node, clock
-        self.lease_namespace = NODE_LEASE_NAMESPACE
         self.refusal = ""  # what the server said to the last write that it refused
+        self._names: dict[str, str] = {}  # of the Leases that feed seats here, by node
 
     # -- the table
 
@@ -50,10 +50,27 @@ class SegmentApi:
 
     # -- Leases
 
+    def seen(self, lease: wire.Lease) -> str:
+        """The node whose seat on this segment *lease* feeds; '' if it is another segment's."""
+        node = node_of(lease, self.segment)
+        if node:
+            self._names[node] = lease.metadata.name
+        return node
+
+    def lease_key(self, node: str) -> str:
+        return f"{NODE_LEASE_NAMESPACE}/{self._names.get(node, node)}"
+
     async def read_lease(self, node: str) -> LeaseView | None:
-        """A node's Lease by a consistent read. Raises Unreachable, Denied."""
-        found = await self._kube.get(wire.LEASES, node, namespace=NODE_LEASE_NAMESPACE)
-        return None if found is None else view(found)
+        """A node's Lease by a consistent read. Raises Unreachable, Denied.
+
+        It bears the node's name; where that one feeds a seat on another segment, this segment's as well.
+        """
+        for name in dict.fromkeys([self._names.get(node, node), node, f"{node}.{self.segment}"]):
+            found = await self._kube.get(wire.LEASES, name, namespace=NODE_LEASE_NAMESPACE)
+            if found is None or self.seen(found) == node:
+                self._names[node] = name
+                return None if found is None else view(found)
+        return None
 
     async def renew(self, tenure: int, over: LeaseView | None) -> LeasePut:
         """Write the own Lease whole, *over* what was last seen of it; None: make it. A mark is never carried along.
@@ -61,11 +78,11 @@ class SegmentApi:
         The uid goes along: without it the server takes a PUT of a Lease that was deleted for a new one.
         """
         meta = wire.Meta(
-            name=self._node,
+            name=self._names.get(self._node, self._node),
             namespace=NODE_LEASE_NAMESPACE,
             uid=over.uid if over is not None else "",
             resource_version=over.resource_version if over is not None else "",
-            annotations={TENURE: str(tenure)},
+            annotations={TENURE: str(tenure), SEGMENT: self.segment},
             labels={"velero.io/exclude-from-backup": "true"},
         )
         spec = wire.LeaseSpec(holder_identity=self._node, lease_duration_seconds=6, renew_time=utc_now())
@@ -88,7 +105,9 @@ class SegmentApi:
             owner_references=lease.metadata.owner_references,
         )
         done = await self._kube.put(wire.LEASES, wire.Lease(metadata=meta, spec=lease.spec))
-        return MarkPut(meta.name, self._answer(done), view(done.value) if isinstance(done, Ok) else None)
+        return MarkPut(
+            node_of(lease, self.segment), self._answer(done), view(done.value) if isinstance(done, Ok) else None
+        )
 
     def _answer(self, outcome: Outcome[object]) -> Answer:
         match outcome:
@@ -103,6 +122,13 @@ class SegmentApi:
                 return Answer.REFUSED
             case Unknown():
                 return Answer.UNKNOWN
+
+
+def node_of(lease: wire.Lease, segment: str) -> str:
+    """The node whose seat on *segment* this Lease feeds; '' if it is another segment's."""
+    if lease.metadata.annotations.get(SEGMENT, segment) != segment:
+        return ""
+    return lease.spec.holder_identity or lease.metadata.name
 
 
 def view(lease: wire.Lease) -> LeaseView:

@@ -41,7 +41,10 @@ class LeaseView:
 
 @dataclass(frozen=True, slots=True)
 class TableSeen:
+    """The table as the watch shows it, or as a consistent read found it (*fresh*)."""
+
     table: Table
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class Wish:
 
     *candidates* names, for each group, the nodes that may hold it (selectors, labels, endpoints), seated or not.
     *profile* and *hold* are the Segment's (``profile``, ``whenCutOff: Hold``); *racks* says where nodes stand, as far
-    as labels tell.
+    as labels tell. Nodes of *last* get a group only where no other candidate is.
     """
 
     eligible: bool
@@ -97,6 +100,12 @@ class Wish:
     profile: Profile = DEFAULT
     hold: bool = True
     racks: Mapping[str, str] = field(default_factory=dict)
+    last: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """The API server did not answer a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +157,7 @@ Input = (
     | MarkPut
     | TablePut
     | Wish
+    | NoAnswer
     | Anchored
     | Probed
     | Alone
@@ -165,18 +175,6 @@ class Hold:
     """The groups whose VIPs the kernel may claim from now on, if a permit stands; no others."""
 
     groups: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Revoke:
-    """End the kernel's permit at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """Let the kernel's permit stand until *deadline*."""
-
-    deadline: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,8 +257,6 @@ class Say:
 
 Output = (
     Hold
-    | Revoke
-    | Feed
     | Order
     | Probe
     | AskAnchor

@@ -1,38 +1,33 @@
 """A node's part in the table of its segment, as one pure step: what it learns goes in, what it must do comes out.
 
-Leased mode. A seat claims while its own Lease was renewed less than ``lease`` seconds ago (counted from the sending of
-that renewal). Another takes its groups only after it has put a mark on that very Lease, having seen it unchanged for
-longer than any permit lasts: mark and renewal are PUTs on one object, so every permit was asked for before the wait
-began. A holder that gives is silent first and then names the heir in one write.
+A seat claims while its permit stands, which the pulse feeds by the rule of the seat's mode: echoes of its witnesses, or
+its own Lease, or a rest that was announced. Another takes its groups only when that rule can feed no more: enough
+witnesses have said that they never echo that tenure again, and the time of any permit they fed has passed; or a mark is
+on that very Lease, which stood still for longer than a permit lasts; or the rest is over. A holder that gives is silent
+first and then names the heir in one write. An heir asks on the wire before it claims what was not handed to it.
 
-Outputs are done in order, and ``Hold`` and ``Revoke`` are in force in the kernel before the next one is begun.
+Outputs are done in order, and ``Hold`` is in force in the kernel before the next one is begun.
 """
 
 from dataclasses import replace
 
-from nodeagent.segment.events import (
-    AskLease,
-    Input,
-    Left,
-    MarkLease,
-    Output,
-    PutLease,
-    PutTable,
-    Revoke,
-    Say,
-    Wish,
-)
-from nodeagent.segment.learning import FAR, Learning
-from nodeagent.segment.state import Idle, Me, Settings, State, Watched
+from nodeagent.segment.events import AskLease, Input, Left, Output, Probe, PutLease, PutTable, Say, Wish
+from nodeagent.segment.judging import Judging
+from nodeagent.segment.learning import FAR
+from nodeagent.segment.state import Asking, Idle, Me, Settings, State
 from nodeagent.segment.table import (
     Candidates,
+    Group,
     Mode,
     Seat,
     Table,
     counted,
+    ended,
     gone,
     handed,
     heirs,
+    outwaited,
+    remade,
     trimmed,
     vacant,
     with_seat,
@@ -47,24 +42,26 @@ def start(me: Me, settings: Settings | None = None) -> State:
 
 
 def step(state: State, now: float, happened: Input) -> tuple[State, tuple[Output, ...]]:
-    """What *happened* at *now* (monotonic seconds): the next state, and what to do, in this order.
+    """What *happened* at *now* (raw seconds): the next state, and what to do, in this order.
 
     Call it again with ``Tick`` at ``state.wake`` at the latest.
     """
     turn = _Turn(state, now)
     turn.take_in(happened)
     turn.plan()
+    turn.order()
+    turn.send_put()
     turn.set_timers()
     return replace(turn.state, wake=turn.wake), tuple(turn.out)
 
 
-class _Turn(Learning):
+class _Turn(Judging):
     """One step while it is being taken."""
 
     def set_timers(self) -> None:
         """Whatever waits for an answer is tried again if none comes."""
         state = self.state
-        if state.tenure and not state.lease_in_flight:
+        if state.tenure and not state.lease_in_flight and self.wants_lease():
             self.at(state.renew_at)
         if state.reread:
             self.at(state.ask_at)
@@ -73,20 +70,33 @@ class _Turn(Learning):
         state = self.state
         if state.reread and self.at(state.ask_at):
             self.ask_table()
-        if state.stopping and not state.seated and state.put is None:
-            self.leave()
+        if state.stopping and state.put is None and self.is_left():
             return
-        if state.table is None or (not state.tenure and not self.choose_tenure(state.table)):
+        if state.here is None or state.table is None or (not state.tenure and not self.choose_tenure(state.table)):
             return
         self.renew()  # before anything else is known: an adopted seat's Lease has little time left
         if state.listed and state.wish is not None:
             self.judge()
             self.write()
             self.claim()
+            self.hold_on()
 
-    def leave(self) -> None:
-        self.hold(frozenset())
-        self.out += [Revoke(), Left()]
+    def is_left(self) -> bool:
+        """Whether the program may end: everything is given, or the rest is announced and the pulse has fed it."""
+        state, row = self.state, self.own_row()
+        if row is None or not state.seated:
+            if not state.resting:
+                self.hold(frozenset())
+            self.out.append(Left())
+            return True
+        if not state.resting or row.mode is not Mode.RESTING:
+            return False
+        if state.orders.rules == self.rules() and state.obeyed >= state.orders.serial:
+            self.out.append(Left())
+            return True
+        return False
+
+    # -- the own tenure
 
     def choose_tenure(self, table: Table) -> bool:
         """Adopt the seat that a former process of this boot left, or go for a new tenure; False: not yet."""
@@ -96,33 +106,48 @@ class _Turn(Learning):
             if row.machine_id != state.me.machine_id and not self.is_over(row):
                 self.wait_for_other_machine(row)
                 return False
-            lease = state.lease
-            fed = lease is not None and lease.tenure == row.tenure and not lease.ended
-            if state.adoptable and fed and row.boot_id == state.me.boot_id and row.mode is Mode.LEASED:
-                self.change(tenure=row.tenure, adopting=int(table.resource_version), renew_at=self.now)
+            if state.adoptable and row.boot_id == state.me.boot_id and row.tenure != state.over and self.is_fed(row):
+                self.adopt(row, int(table.resource_version))
                 return True
         if not state.listed or state.wish is None or not (table.made or self.all_counted_out()):
             return False
         self.hold(frozenset())
-        self.out.append(Revoke())
         self.change(tenure=self.free_tenure(table), adoptable=False, adopting=0, renewed_for=0, renew_at=self.now)
         return True
 
+    def is_fed(self, row: Seat) -> bool:
+        lease = self.state.lease
+        return row.mode is not Mode.LEASED or (lease is not None and lease.tenure == row.tenure and not lease.ended)
+
+    def adopt(self, row: Seat, version: int) -> None:
+        """Sit where the forerunner sat, with what it left of the permit, and nothing beyond until that is ours."""
+        left = self.state.here.permitted_until if self.state.here is not None else 0.0
+        self.change(tenure=row.tenure, adopting=version, renew_at=self.now, echoing_since=self.now)
+        match row.mode:
+            case Mode.LEASED:
+                self.change(fed_until=left)
+            case Mode.RESTING:
+                self.change(rest_until=left)
+            case Mode.WITNESSED:
+                pass
+
     def wait_for_other_machine(self, row: Seat) -> None:
-        """Another machine sits under this node's name: it must be gone first, judged by its Lease like any other."""
+        """Another machine sits under this node's name: it must be gone first, judged like any other."""
         if self.state.adoptable:
             why = f"machine {row.machine_id} sits as {row.node}; waiting until it is gone"
-            self.out += [Revoke(), Say(Reason.NODE_NAME_TAKEN, why)]
+            self.out.append(Say(Reason.NODE_NAME_TAKEN, why))
             self.hold(frozenset())
             self.change(adoptable=False)
         self.judge()
 
     def free_tenure(self, table: Table) -> int:
-        """Above all that the table and any Lease ever named."""
-        own = max(self.state.lease.tenure, self.state.lease.ended) if self.state.lease is not None else 0
-        others = 0
+        """Above all that the table, the one before it, and any Lease ever named."""
+        state = self.state
+        own = max(state.lease.tenure, state.lease.ended) if state.lease is not None else 0
+        others = state.memory.next_tenure - 1 if state.memory is not None else 0
         if not table.made:
-            others = max((w.lease.tenure for w in self.state.watched.values() if w.lease is not None), default=0)
+            leases = (watched.lease.tenure for watched in state.watched.values() if watched.lease is not None)
+            others = max([others, *leases])
         return max(table.next_tenure, own + 1, others + 1)
 
     def all_counted_out(self) -> bool:
@@ -136,7 +161,7 @@ class _Turn(Learning):
 
     def renew(self) -> None:
         state = self.state
-        if not state.tenure or state.lease_in_flight or not self.at(state.renew_at):
+        if not state.tenure or state.lease_in_flight or not self.wants_lease() or not self.at(state.renew_at):
             return
         if state.lease_asked:
             self.out.append(AskLease(state.me.node))
@@ -145,136 +170,123 @@ class _Turn(Learning):
         self.change(lease_in_flight=True, renew_at=self.now + state.settings.renew)
         self.out.append(PutLease(state.tenure, state.lease))
 
-    def judge(self) -> None:
-        """Look at the Leases of all live seats but the own, and mark the one that stood still for too long."""
-        state = self.state
-        if state.table is None or not (state.seated or not state.tenure):
-            return
-        for seat in state.table.live():
-            own = seat.node == state.me.node and seat.machine_id == state.me.machine_id
-            if own or seat.mode is not Mode.LEASED or self.is_over(seat):
-                continue
-            if seat.node not in self.state.watched:
-                self.watch(seat.node, Watched(None, self.now))
-            self.try_mark(seat.node, self.state.watched[seat.node], state.seen[seat.node][2])
-
-    def try_mark(self, node: str, watched: Watched, first_seen: float) -> None:
-        settings = self.state.settings
-        if not self.state.in_touch:
-            return
-        # What stood still while this node was out of touch says nothing: after an outage everybody renews first.
-        due = max(watched.since, first_seen, self.state.in_touch_since) + settings.wait
-        if not self.at(due) or not self.at(max(due + self.rank(node) * settings.rank, watched.try_at)):
-            return
-        self.watch(node, replace(watched, try_at=self.now + 1.0))
-        self.wake = min(self.wake, self.now + 1.0)
-        if watched.lease is None:
-            self.out.append(AskLease(node))
-        else:
-            self.out.append(MarkLease(node, watched.lease.tenure, watched.lease.resource_version))
-
-    def is_over(self, seat: Seat) -> bool:
-        """Whether it is proved that *seat* will never claim again.
-
-        By a mark on its Lease; or the Lease was found missing for longer than any permit lasts: a seat makes a Lease
-        only together with a new tenure.
-        """
-        watched = self.state.watched.get(seat.node)
-        if watched is None:
-            return False
-        return watched.lease.ended >= seat.tenure if watched.lease is not None else watched.marked_since is not None
-
-    def rank(self, but: str = "") -> int:
-        """How many live seats act before this one."""
-        table = self.state.table
-        if table is None:
-            return 0
-        before = [seat.node for seat in table.live() if seat.node != but]
-        return before.index(self.state.me.node) if self.state.me.node in before else len(before)
-
-    # -- the table's write --
+    # -- the table's write
 
     def write(self) -> None:
         """Everything that is due goes into one write; nothing due, nothing written."""
         state = self.state
         if state.put is not None or state.reread or state.table is None or state.wish is None or not state.tenure:
             return
-        if state.renewed_for != state.tenure or not self.at(state.write_at):
+        if not self.at(state.write_at) or (self.own_row() is None and not self.ready_to_sit(state.table)):
             return
-        if not state.seated and not state.adopting and state.table.made and state.table.next_tenure > state.tenure:
-            self.change(tenure=self.free_tenure(state.table), renewed_for=0, renew_at=self.now)
-            self.renew()
-            return
-        over = frozenset(seat.node for seat in state.table.seats if seat.live and self.is_over(seat))
-        if self.is_idle(state.table, state.wish, over):
+        basis = self.basis(state.table)
+        if self.is_idle(state.table, state.wish, basis):
             return
         others, self.wake = self.wake, self.now + FAR
-        table = self.with_own_seat(state.table, state.wish)
-        if state.seated:
-            table = self.with_takes(table)
-            table = self.with_vacancies(table, state.wish.candidates)
-            table = self.with_gifts(table, state.wish)
-            table = self.without_unwanted(trimmed(table))
+        table = self.planned(state.table, state.wish)
         due, self.wake = self.wake, min(self.wake, others)
-        if table.same_rows(state.table) and state.table.made and not state.unsettled:
-            self.change(idle=Idle(state.table, state.wish, over, due))
+        if not self.state.tenure:  # given up meanwhile
             return
-        table = replace(table, revision=state.table.revision + 1, groups=counted(state.table, table))
-        given = {g.name for g in state.table.groups if g.tenure == state.tenure} - table.held_by(state.tenure)
-        self.change(giving=state.giving | given, put=table)
-        self.claim()
-        self.out.append(PutTable(table))
+        if table.same_rows(state.table) and state.table.made and not state.unsettled:
+            self.change(idle=Idle(state.table, state.wish, basis, due))
+            return
+        self.propose(state.table, table)
 
-    def is_idle(self, table: Table, wish: Wish, over: frozenset[str]) -> bool:
+    def ready_to_sit(self, table: Table) -> bool:
+        """Whether the Lease names the new tenure, and the pulse has let go of any former one."""
+        state = self.state
+        if state.renewed_for != state.tenure or state.obeyed < state.orders.serial:
+            return False
+        if table.made and table.next_tenure > state.tenure:
+            self.change(tenure=self.free_tenure(table), renewed_for=0, renew_at=self.now)
+            self.renew()
+            return False
+        return True
+
+    def planned(self, table: Table, wish: Wish) -> Table:
+        """The table as it should be."""
+        table = self.with_own_seat(table, wish)
+        if self.state.seated:
+            table = self.with_takes(table)
+            table = self.with_vacancies(table, wish.candidates)
+            table = self.with_gifts(table, wish)
+            table = self.without_unwanted(table)
+            table = trimmed(self.without_waits(table))
+        return table
+
+    def propose(self, known: Table, wanted: Table) -> None:
+        """Send the write; where it changes what feeds the permit, once the pulse lives by both rules."""
+        state = self.state
+        table = replace(wanted, revision=known.revision + 1, groups=counted(known, wanted))
+        given = known.held_by(state.tenure) - table.held_by(state.tenure)
+        row, former = table.seat(state.me.node), known.seat(state.me.node)
+        self.change(giving=state.giving | given, put=table)
+        if row is not None and former is not None and row.tenure == former.tenure and self.own_row() is not None:
+            if row.mode is Mode.RESTING and former.mode is not Mode.RESTING:
+                self.change(rest_until=self.now + state.settings.rest)
+            if (row.mode, row.witnesses) != (former.mode, former.witnesses):
+                self.change(open_rows=(*state.open_rows, row))
+        self.claim()
+        if self.rules() == state.orders.rules or self.own_row() is None:
+            self.out.append(PutTable(table))
+        else:
+            self.change(put_after=state.orders.serial + 1)
+
+    def basis(self, table: Table) -> tuple[object, ...]:
+        """What else a plan is made of, beside table and wish."""
+        state = self.state
+        over = frozenset(seat.node for seat in table.live() if self.over_since(seat) is not None)
+        anchor = (state.anchor_lost, self.cut_off())
+        return over, state.echoing, anchor, state.held, state.stopping, self.lease_serves()
+
+    def is_idle(self, table: Table, wish: Wish, basis: tuple[object, ...]) -> bool:
         """Whether there was nothing to write for the same reasons before, and nothing came due: Leases come often."""
         state, idle = self.state, self.state.idle
         if idle is None or state.unsettled or state.stopping or not state.seated:
             return False
-        same = idle.table is table and idle.wish is wish and idle.over == over
+        same = idle.table is table and idle.wish is wish and idle.rest == basis
         return same and not self.at(idle.until)
 
     def with_own_seat(self, table: Table, wish: Wish) -> Table:
-        state = self.state
-        row = table.seat(state.me.node)
-        if state.stopping:
+        state, me = self.state, self.state.me
+        row = table.seat(me.node)
+        if state.stopping and not state.resting:
             return table
         if row is None or row.tenure != state.tenure:
             seat = Seat(
-                state.me.node,
-                state.tenure,
-                1,
-                state.me.boot_id,
-                state.me.machine_id,
-                wish.mac,
-                wish.addresses,
-                wish.eligible,
+                me.node, state.tenure, 1, me.boot_id, me.machine_id, wish.mac, wish.addresses, self.fit_to_hold()
             )
+            if not table.made and state.memory is not None:
+                table = remade(state.memory, table)
             kept = [] if row is None or not row.live else [g.name for g in table.groups if g.tenure == row.tenure]
             # What this machine held in its former tenure it may keep: nobody else can have it.
             return handed(with_seat(table, seat), dict.fromkeys(kept, state.tenure))
-        as_it_is = replace(row, mac=wish.mac, addresses=wish.addresses, eligible=wish.eligible)
-        if as_it_is == row and state.seated:
+        fed = self.feeding(row)
+        now = replace(fed, mac=wish.mac, addresses=wish.addresses, eligible=self.fit_to_hold())
+        if now == row and (state.seated or row.mode is Mode.RESTING):
             return table
-        return with_seat(table, replace(as_it_is, version=row.version + 1))
+        return with_seat(table, replace(now, version=row.version + 1))
+
+    @property
+    def last(self) -> frozenset[str]:
+        return self.state.wish.last if self.state.wish is not None else frozenset()
 
     def with_takes(self, table: Table) -> Table:
-        """Seats whose Lease carries the mark are gone; their groups stand vacant for the next step."""
+        """Seats that are over are gone; their groups go to their heirs."""
         state = self.state
         for seat in table.live():
-            if seat.node == state.me.node or seat.mode is not Mode.LEASED or not self.is_over(seat):
+            since = self.over_since(seat) if seat.node != state.me.node else None
+            if since is None or not self.at(since + self.turn_of(seat)):
                 continue
-            since = state.watched[seat.node].marked_since
-            if since is not None and self.at(since + self.rank(seat.node) * state.settings.rank):
-                table = gone(table, seat.node)
-                left = frozenset(group.name for group in table.groups if group.tenure == seat.tenure)
-                wanted = state.wish.candidates if state.wish is not None else {}
-                to = heirs(table, left & wanted.keys(), wanted)
-                table = handed(table, dict.fromkeys(left, 0) | to)
-                self.out.append(Say(Reason.TAKEN, f"from {seat.node}, tenure {seat.tenure}", left))
+            left = frozenset(group.name for group in table.groups if group.tenure == seat.tenure)
+            wanted = state.wish.candidates if state.wish is not None else {}
+            to = heirs(gone(table, seat.node), left & wanted.keys(), wanted, last=self.last)
+            table = ended(table, seat, to)
+            self.out.append(Say(Reason.TAKEN, f"from {seat.node}, tenure {seat.tenure}", left))
         return table
 
     def with_vacancies(self, table: Table, candidates: Candidates) -> Table:
-        to = heirs(table, vacant(table, candidates), candidates)
+        to = heirs(table, vacant(table, candidates), candidates, last=self.last)
         if not to or not self.at(self.state.table_since + self.rank() * self.state.settings.rank):
             return table
         self.out.append(Say(Reason.VACANT, f"{len(to)} groups get a holder", frozenset(to)))
@@ -283,10 +295,15 @@ class _Turn(Learning):
     def with_gifts(self, table: Table, wish: Wish) -> Table:
         """What this node should not hold goes to those who may; where nobody may, it stays, unless this node leaves."""
         state = self.state
+        if state.resting:
+            return table
         mine = [group.name for group in table.groups if group.tenure == state.tenure]
         unfit = [name for name in mine if state.stopping or not self.fit(name, wish)]
-        barred = frozenset({state.me.node})
-        to = heirs(table, [name for name in unfit if name in wish.candidates], wish.candidates, barred=barred)
+        to: dict[str, int] = {}
+        for giver in {self.giver(name) for name in unfit}:
+            names = [name for name in unfit if name in wish.candidates and self.giver(name) == giver]
+            barred = frozenset({state.me.node, giver})
+            to |= heirs(handed(table, to), names, wish.candidates, barred=barred, last=self.last)
         if to:
             self.out.append(
                 Say(Reason.STOPPING if state.stopping else Reason.GIVEN, f"{len(to)} groups", frozenset(to))
@@ -295,10 +312,18 @@ class _Turn(Learning):
             return handed(table, to)
         return without_seat(handed(table, dict.fromkeys(unfit, 0) | to), state.me.node)
 
+    def giver(self, group: str) -> str:
+        """Who gave *group* a moment ago, and shall not have it back at once."""
+        gained = self.state.gained.get(group)
+        return gained.giver if gained is not None and self.now < gained.at + self.state.settings.grace else ""
+
     def fit(self, group: str, wish: Wish) -> bool:
-        """A group that nobody wants any more is no reason to give it away."""
-        nodes = wish.candidates.get(group)
-        return nodes is None or (wish.eligible and self.state.me.node in nodes)
+        """A group that nobody wants any more is no reason to give it away; nor is an anchor that all may have lost."""
+        nodes, state = wish.candidates.get(group), self.state
+        if nodes is None:
+            return True
+        lost = state.anchor_lost is not None and self.at(state.anchor_lost + state.settings.grace)
+        return wish.eligible and not self.cut_off() and not lost and state.me.node in nodes
 
     def without_unwanted(self, table: Table) -> Table:
         """Rows of groups long without VIPs: each holder removes its own, the first seat those that nobody holds."""
@@ -308,7 +333,44 @@ class _Turn(Learning):
         due = [name for name in rows & state.unwanted.keys() if self.at(state.unwanted[name] + state.settings.forget)]
         return without_groups(table, frozenset(due))
 
+    def without_waits(self, table: Table) -> Table:
+        """The own groups that are held need not say whom they had to outwait; in time, or with what else is written."""
+        state = self.state
+        held = state.held or frozenset()
+        waited = {g.name for g in table.groups if g.tenure == state.tenure and g.after and g.name in held}
+        if not waited:
+            return table
+        since = min(state.gained[name].at if name in state.gained else self.now for name in waited)
+        if state.table is not None and table.same_rows(state.table) and not self.at(since + state.settings.tidy):
+            return table
+        return outwaited(table, waited)
+
+    # -- claiming
+
     def claim(self) -> None:
         state = self.state
-        if state.table is not None and state.seated:
-            self.hold(state.table.held_by(state.tenure) - state.giving)
+        if state.table is None or not state.seated:
+            return
+        mine = [
+            group for group in state.table.groups if group.tenure == state.tenure and group.name not in state.giving
+        ]
+        self.hold(frozenset(group.name for group in mine if self.may_claim(group)))
+
+    def may_claim(self, group: Group) -> bool:
+        """Whether everybody before has been outwaited, and nobody answers for the group's VIPs."""
+        state = self.state
+        times = [self.passed_at(tenure) for tenure in group.after]
+        if any(time is None for time in times):
+            return False
+        free_at = max((time for time in times if time is not None), default=0.0)
+        if state.cleared.get(group.name) == group.epoch:
+            return self.at(free_at)
+        asked = state.asking.get(group.name)
+        if asked is not None and asked.epoch == group.epoch and not self.at(asked.again):
+            return False
+        if self.at(free_at - state.settings.asking):
+            again = Asking(group.epoch, self.now + 10 * state.settings.asking)
+            self.wake = min(self.wake, again.again)
+            self.change(asking={**state.asking, group.name: again})
+            self.out.append(Probe(group.name, group.epoch))
+        return False

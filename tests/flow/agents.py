@@ -1,20 +1,24 @@
 """Node agents without a kernel on an API server in memory: the real seat and the real claims over fakes."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import IPv4Interface
 from typing import cast
 
 from nodeagent.addresses.apply import Addresses
 from nodeagent.addresses.fake import FakeAddresses
 from nodeagent.addresses.plan import Link
 from nodeagent.addresses.plan import Settings as AddressSettings
-from nodeagent.claims import Claims
-from nodeagent.gate.apply import Gate
-from nodeagent.gate.fake import FakeGate
+from nodeagent.claims import Claims, Way
+from nodeagent.fence import Fence
+from nodeagent.gate.apply import Gate, Gates
+from nodeagent.gate.fake import FakeGate, FakeGates
+from nodeagent.model import PROFILES
 from nodeagent.neighbours.apply import Announcer
 from nodeagent.neighbours.fake import FakeWire
 from nodeagent.neighbours.plan import Settings as AnnounceSettings
-from nodeagent.seat import Seat
+from nodeagent.pulse.fake import FakeNetwork, FakePulse
+from nodeagent.seat import Far, Seat
 from nodeagent.segment import events as ev
 from nodeagent.segment.apply import SegmentApi, table, view
 from nodeagent.segment.plan import start
@@ -24,44 +28,87 @@ from roost.frames import Mac
 from roost.kube import wire
 from roost.kube.reflector import Reflector
 from roost.process import RealClock
+from roost.words import Address
 from tests.fakes.api import FakeApi
 
-QUICK = Settings(lease=0.9, renew=0.3, retry=0.05, margin=0.05, rank=0.02)
+QUICK = Settings(lease=0.9, renew=0.3, retry=0.05, margin=0.05, rank=0.02, asking=0.0, settle=0.05, replace=0.1)
+QUICK_PROFILE = PROFILES["Fast"]
 SEGMENT = "10.60.0.0-24"
 
 
-class FakeAgent:
-    """One node's seat and claims; ``kill()`` ends its tasks and leaves its kernel as it is."""
+_networks: dict[int, FakeNetwork] = {}
 
-    def __init__(self, api: FakeApi, name: str, number: int, gate: FakeGate | None = None) -> None:
+
+def network_of(api: FakeApi) -> FakeNetwork:
+    """The segment that the agents of one API server share."""
+    return _networks.setdefault(id(api), FakeNetwork())
+
+
+class Deaf:
+    """A segment where nobody answers anybody, and an anchor is always there."""
+
+    def __init__(self) -> None:
+        self.stations: dict[Address, Mac] = {}
+        self.anchor = True
+
+    async def who_has(self, vips: Sequence[Address], *, times: int) -> Mapping[Address, Mac]:
+        return {vip: self.stations[vip] for vip in vips if vip in self.stations}
+
+    async def anchored(self) -> bool:
+        return self.anchor
+
+    async def alone(self) -> bool:
+        return self.anchor
+
+    def heard_back(self) -> None:
+        pass
+
+
+class FakeAgent:
+    """One node's seat and claims; ``kill()`` ends its tasks and leaves its pulse and its kernel as they are."""
+
+    def __init__(self, api: FakeApi, name: str, number: int, former: "FakeAgent | None" = None) -> None:
         self.name, self.clock, self.api = name, RealClock(), api
         self.kube = api.kube()
         self.index = Index(name)
         self.mac = Mac(bytes([2, 0, 10, 60, 0, number]))
-        self.link = Link("data", 3, self.mac, 1500, "veth", up=True)
-        self.gate = gate or FakeGate("data", self.clock.now)
-        self.gate.install()
+        self.link = Link("data", 3, self.mac, 1500, "veth", up=True, prefixes=(IPv4Interface("10.60.0.9/24"),))
+        self.gates: FakeGates = former.gates if former is not None else FakeGates(["data"], self.clock.now)
+        self.gates.install()
+        self.network = network_of(api)
+        self.pulse: FakePulse = (
+            former.pulse if former else FakePulse(name, self.network, self.clock, self.gates.permits)
+        )
         self.wire = FakeWire()
         self.addresses = FakeAddresses(AddressSettings(), [self.link], self.clock.now)
         self.announcer = Announcer(self.wire, self.mac, self.clock, AnnounceSettings())
-        self.claims = Claims(
-            self.index,
-            self.link,
-            cast(Gate, self.gate),
-            self.announcer,
-            cast(Addresses, self.addresses),
-            self.clock,
-        )
+        self.fence = Fence(cast(Gates, self.gates), self.index, self.clock)
+        self.segment = Deaf()
+        gate = cast(Gate, FakeGate("data", self.clock.now, self.gates))
+        way = Way(self.fence, gate, cast(Addresses, self.addresses), self.announcer, self.ask_once)
+        self.claims = Claims(self.index, self.link, way, self.clock)
         state = start(Me(name, f"boot-{number}", f"machine-{number}"), QUICK)
         self.leases: Reflector[wire.Lease] = Reflector(
             self.kube, wire.LEASES, self.lease_changed, self.clock, namespace="roost-node-lease"
         )
         self.segments: Reflector[wire.Segment] = Reflector(self.kube, wire.SEGMENTS, self.segment_changed, self.clock)
-        segment_api = SegmentApi(self.kube, SEGMENT, name, self.clock.now)
-        self.seat = Seat(state, segment_api, self.claims, self.leases.items, self.look, self.clock)
+        far = Far(
+            SegmentApi(self.kube, SEGMENT, name, self.clock.now),
+            lambda orders: self.pulse.order(SEGMENT, orders),
+            self.segment,
+        )
+        self.seat = Seat(state, far, self.claims, self.leases.items, self.look, self.clock)
         self.eligible = True
         self.told: ev.Wish | None = None
         self.tasks: list[asyncio.Task[object]] = []
+
+    async def ask_once(self, vips: Sequence[Address]) -> Mapping[Address, Mac]:
+        return await self.segment.who_has(vips, times=1)
+
+    def claims_out(self, address: Address) -> bool:
+        """Whether the kernel lets claims for *address* out."""
+        held = address in self.gates.held.get("data", frozenset())
+        return held and self.gates.passes(address, "data")
 
     def lease_changed(self, _key: str, old: wire.Lease | None, new: wire.Lease | None) -> None:
         lease = new or old
@@ -78,7 +125,8 @@ class FakeAgent:
         if not self.leases.synced.is_set():
             return None
         self.claims.refresh()
-        wish = ev.Wish(self.eligible, str(self.mac), ("10.60.0.9",), self.index.candidates({"data"}))
+        self.fence.links_are([self.link])
+        wish = ev.Wish(self.eligible, str(self.mac), ("10.60.0.9",), self.index.candidates({"data"}), QUICK_PROFILE)
         if wish == self.told:
             return None
         self.told = wish
@@ -92,9 +140,17 @@ class FakeAgent:
             self.seat.renew,
             self.seat.write,
             self.seat.ask,
+            self.seat.probe,
+            self.seat.look_round,
             self.announcer.announce,
             self.claims.keep_addresses,
+            self.fence.watch,
+            lambda: self.pulse.run(lambda _, news: self.seat.tell(news)),
         ]
+        if not self.pulse.keys:
+            self.beat = asyncio.create_task(self.pulse.live())
+        self.pulse.key([b"key"])
+        self.pulse.open(SEGMENT, "data", self.name, 10262)
         self.tasks = [asyncio.create_task(work()) for work in go]  # type: ignore[arg-type]  # coroutines that never end
         self.seat.ask_table()
         self.seat.ask_own_lease()
@@ -102,6 +158,7 @@ class FakeAgent:
         self.seat.tell(ev.LeasesListed())
 
     async def kill(self) -> None:
+        self.pulse.hang_up()
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)

@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from nodeagent.gate.fake import FakeGate
+from nodeagent.gate.fake import FakeGates
 from nodeagent.segment import events as ev
 from roost.frames import claim
 from roost.kube import wire
@@ -58,7 +58,7 @@ async def pair() -> AsyncIterator[tuple[FakeApi, FakeAgent, FakeAgent]]:
 
 def claiming(*agents: FakeAgent) -> list[str]:
     """Whose kernels let claims for the VIP out."""
-    return [agent.name for agent in agents if VIP in agent.gate.held and agent.gate.passes(VIP)]
+    return [agent.name for agent in agents if agent.claims_out(VIP)]
 
 
 async def test_one_node_claims_fenced_held_announced_and_with_the_address_on_its_link(
@@ -73,7 +73,7 @@ async def test_one_node_claims_fenced_held_announced_and_with_the_address_on_its
     assert (said.vip, said.mac) == (VIP, holder.mac)
     assert not other.wire.frames
     assert not other.addresses.until
-    assert other.gate.vips == frozenset({VIP}), "who does not hold it fences it all the same"
+    assert other.gates.vips == frozenset({VIP}), "who does not hold it fences it all the same"
 
 
 async def test_a_killed_agent_is_succeeded_only_after_its_permit_ended(
@@ -99,7 +99,7 @@ async def test_a_new_process_adopts_what_the_kernel_still_holds(pair: tuple[Fake
     holder = one if claiming(one, two) == ["n1"] else two
     await holder.kill()
     tenure = holder.seat.state.tenure
-    again = FakeAgent(api, holder.name, int(holder.name[1:]), holder.gate)
+    again = FakeAgent(api, holder.name, int(holder.name[1:]), holder)
     know(again, "n1", "n2")
     await again.begin()
     await until(lambda: again.seat.state.seated)
@@ -143,7 +143,7 @@ async def test_a_service_that_went_takes_its_claim_along(pair: tuple[FakeApi, Fa
         agent.index.put_vip(vip_name(VIP), virtual_ip(VIP, uid=""))  # it rests
         agent.seat.tell()
     await until(lambda: claiming(one, two) == [])
-    assert one.gate.vips == two.gate.vips == frozenset({VIP}), "a resting address stays fenced"
+    assert one.gates.vips == two.gates.vips == frozenset({VIP}), "a resting address stays fenced"
 
 
 async def test_a_gate_that_somebody_took_away_is_put_back_with_all_that_it_let_pass(
@@ -152,11 +152,13 @@ async def test_a_gate_that_somebody_took_away_is_put_back_with_all_that_it_let_p
     _, one, two = pair
     await until(lambda: len(claiming(one, two)) == 1)
     holder = one if claiming(one, two) == ["n1"] else two
-    flush(holder.gate)
-    await until(lambda: holder.gate.standing() and claiming(holder) == [holder.name])
-    assert holder.gate.vips == frozenset({VIP})
+    flush(holder.gates)
+    await until(lambda: holder.gates.standing() and claiming(holder) == [holder.name])
+    assert holder.gates.vips == frozenset({VIP})
 
 
-def flush(gate: FakeGate) -> None:
+def flush(gates: FakeGates) -> None:
     """What `nft flush ruleset` does."""
-    gate.vips, gate.held, gate.permitted_until = None, frozenset(), None
+    gates.vips = None
+    gates.held.clear()
+    gates.permits.until.clear()
