@@ -32,6 +32,7 @@ PACKAGES = (
     Package("nftables", "nft", "kube-proxy's nftables mode, the agents' gate, and the cut between a node and the API"),
     Package("iptables", "iptables", "kube-proxy's iptables mode"),
     Package("openssl", "openssl", "keys and certificates of the lab's users"),
+    Package("spin", "spin", "every state of the models of who may claim (tests/simulation/spin)"),
     Package("keepalived", "keepalived", "the peer that the benchmarks run beside Roost"),
     Package("gcc", "gcc", "the kernel box, as the others below"),
     Package("libc6-dev", "gencat", "C's headers"),
