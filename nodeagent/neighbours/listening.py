@@ -15,6 +15,7 @@ from roost.frames import Mac
 from roost.process import Clock, Unreachable
 
 AT_ONCE = 32  # frames of each inlet that one turn takes; then others have theirs
+AT_MOST = 10 * AT_ONCE  # as many as a socket holds
 REST = 0.01  # seconds after a turn that left some: of a flood the kernel drops what that is too little for
 RETRY = 0.5  # seconds between two attempts to open a device that is not there
 
@@ -164,6 +165,7 @@ class Listener:
         self.stations = Stations()
         self.counted = 0
         self._ear, self._clock = ear, clock
+        self._at_work = False
         self._told: tuple[Callable[[Heard], None], ...] = ()
 
     @property
@@ -181,11 +183,16 @@ class Listener:
         return no_more
 
     def hears(self) -> bool:
-        """Whether frames are heard from now on at the latest. Raises Unreachable where that is not allowed."""
-        return self._ear.open()
+        """Whether its task is at work and there is a device to hear. Raises Unreachable where that is not allowed."""
+        return self._at_work and self._ear.open()
+
+    def catch_up(self) -> None:
+        """Tell now what has arrived already: a loop that stood still must not take that for silence."""
+        self._take(self._ear.read(AT_MOST).frames)
 
     async def listen(self) -> NoReturn:
         """Tell what is heard, for ever; a device that is not there is waited for. Raises Unreachable."""
+        self._at_work = True
         try:
             while True:
                 if not self._ear.open():
@@ -196,6 +203,7 @@ class Listener:
                 self._take(caught.frames)
                 await self._clock.sleep(REST if caught.more else 0.0)
         finally:
+            self._at_work = False
             self._ear.close()
 
     def _take(self, frames: Sequence[bytes]) -> None:

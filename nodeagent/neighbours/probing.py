@@ -80,6 +80,7 @@ class Prober:
                 self._lane = self._lane.after(len(asked), now)
                 self._send([question(target, self.mac, sources) for target in asked])
                 if asking.all_sent and now >= asking.ends:
+                    self._listener.catch_up()
                     return
                 await self._until(asking.wake(now, TICK), news)
         finally:

@@ -246,9 +246,10 @@ class LinksContract:
         clock = RealClock()
         listener = Listener(PacketEar(tower.top), {tower.mac(), NODE_MAC}, clock)
         prober = Prober(wire, listener, tower.mac(), clock, rate=2_000)
-        assert listener.hears()
         async with asyncio.TaskGroup() as tasks:
             work = tasks.create_task(listener.listen())
+            await asyncio.sleep(0)
+            assert listener.hears()
             assert await prober.probe([VIP4, VIP6, OTHER4, OTHER6]) == {OTHER4: CLIENT_MAC, OTHER6: CLIENT_MAC}
             prober.prefixes = (await now(addresses, tower.top)).prefixes
             assert await prober.answers([CLIENT4])

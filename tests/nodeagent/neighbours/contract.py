@@ -63,9 +63,11 @@ async def at_work(wire: Wire, ear: Ear) -> AsyncIterator[tuple[Listener, Prober]
     listener = Listener(ear, {NODE_MAC}, clock)
     prober = Prober(wire, listener, NODE_MAC, clock, rate=2_000)
     prober.prefixes = PREFIXES
-    assert listener.hears()
+    assert not listener.hears(), "nobody listens yet"
     async with asyncio.TaskGroup() as tasks:
         work = tasks.create_task(listener.listen())
+        await asyncio.sleep(0)
+        assert listener.hears()
         yield listener, prober
         work.cancel()
 
