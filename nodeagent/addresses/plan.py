@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 from roost.frames.ethernet import Mac
 
 Address = IPv4Address | IPv6Address
 Interface = IPv4Interface | IPv6Interface
+Network = IPv4Network | IPv6Network
 
 _WITH_PORTS = {"bridge", "bond", "team"}
 LOCAL = {"veth", "tun", "netkit"}  # a pod or a virtual machine is at the other end
@@ -170,15 +171,19 @@ def containing(links: Iterable[Link], address: Address) -> Link | None:
     A port of a bridge or bond is none: nothing that is sent to it arrives at an address of its own. A device that
     stands on another with the same subnet is chosen before that one.
     """
+    return next((link for network, link in subnets(links) if address in network), None)
+
+
+def subnets(links: Iterable[Link]) -> tuple[tuple[Network, Link], ...]:
+    """The subnets of *links* in the order in which containing() tries them."""
     by_index = {link.index: link for link in links}
     found = [
-        (prefix.network.prefixlen, len(beneath(by_index, link)), -link.index, link)
+        (-prefix.network.prefixlen, -len(beneath(by_index, link)), link.index, prefix.network, link)
         for link in by_index.values()
         for prefix in link.prefixes
-        if prefix.version == address.version and prefix.network.num_addresses > 1 and address in prefix.network
-        if upper(by_index, link) is link
+        if prefix.network.prefixlen < prefix.max_prefixlen and upper(by_index, link) is link
     ]
-    return max(found, key=lambda candidate: candidate[:3])[3] if found else None
+    return tuple((network, link) for *_, network, link in sorted(found, key=lambda subnet: subnet[:3]))
 
 
 def upper(links: Mapping[int, Link], link: Link) -> Link:

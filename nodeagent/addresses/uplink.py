@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
-from nodeagent.addresses.plan import LOCAL, Link, beneath, containing, named, upper
+from nodeagent.addresses.plan import LOCAL, Link, beneath, containing, named, subnets, upper
 from roost.kube.wire import Segment
 from roost.selectors import selects
 from roost.words import Reason
@@ -146,11 +146,11 @@ def _candidates(
         for link in here:
             yield upper(links, link), segment.metadata.name
             break
-    # Pods' ends of cables have no subnet; there are many of them, and thousands of VIPs.
-    subnets = [link for link in links.values() if upper(links, link) is link and any(map(_shared, link.prefixes))]
+    there = [(network, link) for network, link in subnets(links.values()) if not network.is_link_local]
     for vip in vips:
-        if (link := containing(subnets, vip)) is not None:
-            yield link, ""
+        where = next((link for network, link in there if vip in network), None)
+        if where is not None:
+            yield where, ""
 
 
 def _selects(segment: Segment, labels: dict[str, str]) -> bool:
