@@ -1,6 +1,6 @@
 """Which interface the VIPs are announced on, and what its segment is called. No I/O."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
@@ -92,16 +92,23 @@ def choose_all(
     return tuple(found.values()) or next(iter(refused), _NONE)
 
 
-def home(uplinks: Sequence[Uplink], links: Sequence[Link], vip: IPv4Address | IPv6Address) -> Uplink | None:
-    """The uplink that *vip* belongs on: the one with a subnet that contains it, be it one of several there.
+def homes(uplinks: Sequence[Uplink], links: Sequence[Link]) -> Callable[[IPv4Address | IPv6Address], Uplink | None]:
+    """Which uplink a VIP belongs on: the one with a subnet that contains it, be it one of several there.
 
     A VIP that no interface of this node has a subnet for is routed here by somebody, and goes on the first. None: it
     belongs on an interface that is no uplink.
     """
-    where = containing((uplink.link for uplink in uplinks), vip)
-    if where is not None:
-        return next(uplink for uplink in uplinks if uplink.link.index == where.index)
-    return next(iter(uplinks), None) if containing(links, vip) is None else None
+    by_index = {uplink.link.index: uplink for uplink in uplinks}
+    ours = [(network, by_index[link.index]) for network, link in subnets(uplink.link for uplink in uplinks)]
+    others = [network for network, link in subnets(links) if link.index not in by_index]
+
+    def home(vip: IPv4Address | IPv6Address) -> Uplink | None:
+        here = next((uplink for network, uplink in ours if vip in network), None)
+        if here is not None or any(vip in network for network in others):
+            return here
+        return next(iter(uplinks), None)
+
+    return home
 
 
 def speaking(links: Sequence[Link]) -> tuple[str, ...]:

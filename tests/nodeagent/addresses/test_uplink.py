@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_interface
 import pytest
 
 from nodeagent.addresses.plan import Link
-from nodeagent.addresses.uplink import NoUplink, Uplink, choose, choose_all, home, passed, segment_name, speaking
+from nodeagent.addresses.uplink import NoUplink, Uplink, choose, choose_all, homes, passed, segment_name, speaking
 from roost.frames.ethernet import Mac
 from roost.kube.wire import Meta, Segment, SegmentSpec, Selector
 from roost.words import Reason
@@ -233,14 +233,14 @@ TWO_PREFIXES = replace(DATA, prefixes=(*DATA.prefixes, ip_interface("10.61.0.11/
         pytest.param("192.0.2.1", "data", id="no interface's: on the first"),
     ],
 )
-def test_home(vip: str, expected: str | None) -> None:
+def test_homes(vip: str, expected: str | None) -> None:
     uplinks = (Uplink(TWO_PREFIXES, "10.50.0.64-26"), Uplink(MGMT, "10.50.0.0-24"))
-    found = home(uplinks, [LOOP, TWO_PREFIXES, MGMT, TUNNEL], ip_address(vip))
+    found = homes(uplinks, [LOOP, TWO_PREFIXES, MGMT, TUNNEL])(ip_address(vip))
     assert (found.link.name if found else None) == expected
 
 
 def test_nothing_has_no_home() -> None:
-    assert home((), LINKS, ip_address("10.60.0.9")) is None
+    assert homes((), LINKS)(ip_address("10.60.0.9")) is None
 
 
 def test_a_kernel_speaks_on_every_device_but_ports_and_cables_to_pods() -> None:
