@@ -20,6 +20,7 @@ NODES, FEW = 10, 3
 SERVICES = 100
 FAR = 100  # seats of nodes that are only simulated
 MEGABYTE = 1e6
+SAID, LOOK = 60.0, 4.0  # seconds until all is said, and of one look whether it is
 SHOWN = 4  # kinds of requests that a note names
 USERS = {"agents": AGENT, "controller": CONTROLLER}
 
@@ -84,6 +85,7 @@ def far_seat(number: int, tenure: int, witnesses: Sequence[str]) -> Json:
 
 def _requests(lab: Lab, window: float, say: Say, note: str) -> Iterator[Figure]:
     stage.wait_calm(lab, 40, say)
+    _wait_quiet(lab, say)
     meter = lab.api_requests()
     time.sleep(window)
     counted, seconds = meter.count(), time.monotonic() - meter.started
@@ -97,6 +99,18 @@ def _requests(lab: Lab, window: float, say: Say, note: str) -> Iterator[Figure]:
         yield Figure(name, "1/s", (part.total() / seconds,), None, _split(part, seconds))
     rest = (counted.total() - sum(part.total() for part in parts.values())) / seconds
     yield Figure("the bare cluster", "1/s", (rest,))
+
+
+def _wait_quiet(lab: Lab, say: Say) -> None:
+    """Until what the last change made Roost say is said: Events go out at a leisurely pace."""
+    deadline = time.monotonic() + SAID
+    while time.monotonic() < deadline:
+        meter = lab.api_requests()
+        time.sleep(LOOK)
+        counted = [_of(meter.count(), user) for user in USERS.values()]
+        if not any(times for part in counted for what, times in part.items() if not what.endswith(" leases")):
+            return
+    say(f"Roost has not come to rest after {SAID:g} s")
 
 
 def _of(counted: Counter[Request], user: str) -> Counter[str]:
