@@ -25,9 +25,9 @@ SHARING_KEY = "roost.dev/sharing-key"
 KUBE_VIP_ADDRESSES = "kube-vip.io/loadbalancerIPs"
 KUBE_VIP_IGNORE = "kube-vip.io/ignore"
 KUBE_VIP_WITHOUT_ENDPOINTS = "kube-vip.io/allow-reconcile-without-endpoints"
-KUBE_VIP_INTERFACE = "kube-vip.io/serviceInterface"
-KUBE_VIP_LEASE = "kube-vip.io/leaseName"
-KUBE_VIP_ALONE = "kube-vip.io/forcePerServiceElection"
+KUBE_VIP_INTERFACE = "kube-vip.io/serviceInterface"  # announce here only; from trusted namespaces
+KUBE_VIP_LEASE = "kube-vip.io/leaseName"  # Services that name one are on one node; from trusted namespaces
+KUBE_VIP_ALONE = "kube-vip.io/forcePerServiceElection"  # the Service moves by itself
 KUBE_VIP_CLASS = "kube-vip.io/kube-vip-class"
 ROOST_CLASS = "roost.dev/load-balancer"
 
