@@ -18,6 +18,7 @@ SPREAD = 0.2  # share of that by which they are spread
 SOONEST = 0.1  # seconds until the second question; the third comes twice as late, and so on up to PERIOD
 TICK = 0.25  # seconds; what is new is asked about that much later at most
 TIMEOUT = 0.5  # seconds for one answer
+YOUNG = 1.5  # seconds that kube-proxy may be behind with a new endpoint: its minSyncPeriod is 1 s
 AT_ONCE = 8  # questions under way at a time
 ANSWER = 4096  # bytes; kube-proxy sends some 300
 YES, NO = 200, 503
@@ -38,10 +39,12 @@ class _Answer(msgspec.Struct):
 
 @dataclass(slots=True)
 class _Turn:
-    """When a check is due, and how far it is from the last."""
+    """When a check is due, how far that is from the last, when it was new, and whether it was ever answered by yes."""
 
-    due: float = 0.0
+    due: float
+    new: float
     pause: float = SOONEST
+    served: bool = False
 
 
 async def ask(check: Check) -> bool | None:
@@ -95,7 +98,8 @@ class HealthChecks:
     """Puts the questions that *wanted* names, over and over, and tells *seen* each answer.
 
     An answer is yes, no, or None: nothing listens there (there is no kube-proxy, or it is down), it does not speak in
-    time, or it is somebody else; then the EndpointSlices alone count. What is no longer asked is told as None.
+    time, or it is somebody else; then the EndpointSlices alone count. What is no longer asked is told as None. So is a
+    no about an endpoint that is new: all nodes would say so at first, and pass a new Service's VIPs around meanwhile.
     """
 
     wanted: Callable[[], Sequence[Check]]
@@ -118,14 +122,16 @@ class HealthChecks:
             del self._turns[check]
             self.seen(check.service, check.version, None)
         now = self.clock.now()
-        due = [check for check in wanted if self._turns.setdefault(check, _Turn()).due <= now]
+        due = [check for check in wanted if self._turns.setdefault(check, _Turn(now, now)).due <= now]
         async with asyncio.TaskGroup() as tasks:
             for check in due:
                 turn = self._turns[check]
                 turn.due, turn.pause = now + jitter(turn.pause, SPREAD), min(PERIOD, 2 * turn.pause)
-                tasks.create_task(self._ask(check))
+                tasks.create_task(self._ask(check, turn))
 
-    async def _ask(self, check: Check) -> None:
+    async def _ask(self, check: Check, turn: _Turn) -> None:
         async with self._room:
             answer = await self.ask(check)
-        self.seen(check.service, check.version, answer)
+        turn.served |= answer is True
+        behind = not turn.served and self.clock.now() < turn.new + YOUNG
+        self.seen(check.service, check.version, None if behind else answer)

@@ -143,13 +143,32 @@ async def test_a_new_check_is_put_at_once_then_ever_more_seldom_down_to_once_a_s
 
 async def test_what_is_no_longer_asked_is_told_as_unknown() -> None:
     proxies = Proxies()
-    proxies.wanted, proxies.answers = (check("web"), check("api")), {"web": True, "api": False}
+    proxies.wanted, proxies.answers = (check("web"), check("api")), {"web": True, "api": True}
     async with running(proxies) as advance:
         proxies.wanted = (check("api"),)
         proxies.told.clear()
         await advance(1)
         assert proxies.told.count(("web", 4, None)) == 1
-        assert {told for told in proxies.told if told[0] == "api"} == {("api", 4, False)}
+        assert {told for told in proxies.told if told[0] == "api"} == {("api", 4, True)}
+
+
+async def test_no_about_a_new_endpoint_counts_only_once_kube_proxy_had_time_to_learn_of_it() -> None:
+    proxies = Proxies()
+    proxies.wanted, proxies.answers = (check("web"),), {"web": False}
+    async with running(proxies) as advance:
+        await advance(1.2)
+        assert set(proxies.told) == {("web", 4, None)}
+        await advance(1.5)
+        assert proxies.told[-1] == ("web", 4, False)
+
+
+async def test_no_after_a_yes_counts_at_once() -> None:
+    proxies = Proxies()
+    proxies.wanted, proxies.answers = (check("web"),), {"web": True}
+    async with running(proxies) as advance:
+        proxies.answers = {"web": False}
+        await advance(0.3)
+        assert proxies.told[-1] == ("web", 4, False)
 
 
 async def test_no_more_than_a_few_questions_are_under_way_at_a_time() -> None:
