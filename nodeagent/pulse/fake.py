@@ -13,6 +13,9 @@ from nodeagent.pulse.plan import AgentCame, AgentLost, Input, Send, Tick, start
 from roost.process import Clock
 
 
+STOPPED = 0.02  # seconds between two looks whether a stopped pulse goes on
+
+
 class FakeNetwork:
     """The segments that pulses share. What is cut, or lost on its way, is for the test to say."""
 
@@ -126,7 +129,7 @@ class FakePulse:
         """Be the pulse: tick as *clock* goes. A task of its own, that outlives its agents."""
         while True:
             await self._opened.wait()
-            await self.clock.sleep(max(0.0, self.wake - self.clock.now()))
+            await self.clock.sleep(max(0.0, self.wake - self.clock.now()) if self.runs else STOPPED)
             self.tick()
 
     @property

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
@@ -29,8 +29,8 @@ class Settings:
 class Pulses(Protocol):
     """What an agent wants of its pulse; for tests there is one in memory, in ``fake``."""
 
-    trouble: Mapping[str, str]
-    counts: Mapping[str, Mapping[str, int]]
+    trouble: dict[str, str]
+    counts: dict[str, dict[str, int]]
 
     def open(self, segment: str, device: str, node: str, port: int) -> None: ...
     def close(self, segment: str) -> None: ...
@@ -53,47 +53,47 @@ class PulseLink:
         """What keeps the pulse from its work now, by segment ("": the node)."""
         self.counts: dict[str, dict[str, int]] = {}
         """Datagrams by segment: heard, sent, unsent, stalled, and by what they were dropped for (wire.Drop)."""
-        self._end = End(made)
+        self.end = End(made)
         self._heard: Callable[[str, News], None] = lambda *_: None
-        self._end.put(Begin())
+        self.end.put(Begin())
         made.setblocking(True)
         try:
-            self._take(self._end.one())
+            self._take(self.end.one())
         except Ended:
             os._exit(NO_PULSE)
         made.setblocking(False)
 
     def open(self, segment: str, device: str, node: str, port: int) -> None:
         """Have a pulse for *segment*; its first word is ``Here``. Where it is open already it goes on as it was."""
-        self._end.put(Open(segment, device, node, port), (Open, segment))
+        self.end.put(Open(segment, device, node, port), (Open, segment))
 
     def close(self, segment: str) -> None:
         """No more hellos there, and no permit. (An agent that rests does not close: its permit has to outlive it.)"""
-        self._end.put(Close(segment), (Close, segment))
+        self.end.put(Close(segment), (Close, segment))
 
     def order(self, segment: str, orders: Orders) -> None:
         """Newer orders replace older ones, also such as have not reached the pulse yet."""
-        self._end.put(Given(segment, orders), (Given, segment))
+        self.end.put(Given(segment, orders), (Given, segment))
 
     def key(self, keys: Iterable[bytes]) -> None:
         """The keys of the datagrams: the first signs, all are accepted; without one there are none."""
-        self._end.put(Keys(tuple(keys)), Keys)
+        self.end.put(Keys(tuple(keys)), Keys)
 
     async def run(self, heard: Callable[[str, News], None]) -> NoReturn:
         """Pass on what the pulse says, and have it know that this loop turns. Without a pulse the process ends here."""
         self._heard = heard
         loop = asyncio.get_running_loop()
-        loop.add_reader(self._end.fileno(), self._read)
+        loop.add_reader(self.end.fileno(), self._read)
         try:
             while True:
-                self._end.put(Alive())
+                self.end.put(Alive())
                 await asyncio.sleep(HEARTBEAT)
         finally:
-            loop.remove_reader(self._end.fileno())
+            loop.remove_reader(self.end.fileno())
 
     def _read(self) -> None:
         try:
-            for packet in self._end.receive():
+            for packet in self.end.receive():
                 self._take(packet)
         except Ended:
             # Not even to clean up: another pulse may have begun, and whatever stands in the kernel is its agent's.
