@@ -23,7 +23,7 @@ def suspects(
     found: dict[str, Suspect] = {}
     for lease in leases:
         meta = lease.metadata
-        if meta.name in nodes:
+        if meta.name in nodes or (lease.spec.holder_identity or "") in nodes:  # a further segment's: NODE.SEGMENT
             continue
         known = before.get(meta.name)
         unchanged = known is not None and known.resource_version == meta.resource_version

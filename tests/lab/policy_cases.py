@@ -223,7 +223,10 @@ TABLE = [
 LEASE = [
     case("m2 renews its own", "m2", ALLOWED, LATER),
     case("m2's tenure is no number", "m2", invalid("roost.dev/tenure is a number above 0"), annotated(tenure="two")),
+    case("m2's names another node", "m2", refused("names no other as its holder"), spec(holderIdentity="m1")),
+    case("m2's names nobody", "m2", refused("names no other as its holder"), spec(holderIdentity=None)),
     case("m1 renews m2's", "m1", OTHERS_LEASE, LATER),
+    case("m1 renews m2's as a segment's", "m1", OTHERS_LEASE, annotated(segment="rack-1"), LATER),
     case("m1 marks m2's", "m1", ALLOWED, annotated(ended="2")),
     case("m1 marks m2's and renews it", "m1", OTHERS_LEASE, annotated(ended="2"), LATER),
     case("m1 marks m2's under another tenure", "m1", OTHERS_LEASE, annotated(ended="2", tenure="3")),
@@ -271,6 +274,15 @@ LEASE = [
     case("m1 marks m2's as it was before", "m1", conflict("modified"), annotated(ended="2"), meta(resourceVersion="1")),
 ]
 
+
+def further(node: str, segment: str, said: str = "") -> Object:
+    """A node's Lease for one segment more; *said*: the segment that it names, if another."""
+    more = lease(node)
+    more["metadata"]["name"] = f"{node}.{segment}"
+    more["metadata"]["annotations"]["roost.dev/segment"] = said or segment
+    return more
+
+
 AGENTS = f"{ROOST}/nodeagents"
 SEGMENTS = f"{ROOST}/segments"
 VIPS = f"{ROOST}/virtualips"
@@ -295,6 +307,8 @@ HELD = {"metadata": {"name": "policies-3", "finalizers": ["example.org/a"]}}
 OWNER = {"apiVersion": "v1", "kind": "Node", "name": "m1", "uid": "0"}
 OWNED = {"metadata": {"name": "policies-4", "ownerReferences": [OWNER]}}
 TABLE_PATH = f"{SEGMENTS}/policies-there"
+HELD_BY_M2 = lease("m2")["spec"]
+NOT_OWN = refused("node m1 may make only its own Lease")
 KEYS = "/api/v1/namespaces/roost-system/secrets"
 KEY = f"{KEYS}/roost-segment-key"
 # NodeAgents m1 and m2, Segment policies-there, VirtualIP 192.0.2.7 and the Lease of m2 are there.
@@ -345,6 +359,17 @@ CALLS = [
     call("m1 makes m3's Lease", "m1", refused("node m1 may make only its own Lease"), "POST", LEASES, lease("m3")),
     call("an unbound token makes a Lease", "unbound", NOT_BOUND, "POST", LEASES, lease("m3")),
     call("m1 makes its own Lease", "m1", ALLOWED, "POST", LEASES, lease("m1")),
+    call("m1 makes its Lease for a further segment", "m1", ALLOWED, "POST", LEASES, further("m1", "rack-1")),
+    call("m1 makes m2's for a further segment", "m1", NOT_OWN, "POST", LEASES, further("m2", "rack-1")),
+    call("m1 makes one that names another segment", "m1", NOT_OWN, "POST", LEASES, further("m1", "rack-2", "rack-1")),
+    call(
+        "m1 makes its own, held by m2",
+        "m1",
+        refused("names no other"),
+        "POST",
+        LEASES,
+        lease("m1") | {"spec": HELD_BY_M2},
+    ),
     call("m1 patches m2's Lease", "m1", NO_RIGHT, "PATCH", f"{LEASES}/m2", {"metadata": {"annotations": {}}}),
     call("m1 deletes m2's Lease", "m1", NO_RIGHT, "DELETE", f"{LEASES}/m2"),
     call("m1 makes a kubelet's Lease", "m1", NO_RIGHT, "POST", LEASES.replace("roost-", "kube-"), lease("m1")),

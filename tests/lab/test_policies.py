@@ -26,9 +26,10 @@ from tests.lab.policy_calls import (
     named,
     refused,
     service,
+    spec,
     table,
 )
-from tests.lab.policy_cases import AGENTS, CALLS, LEASE, SEGMENTS, TABLE, VIP, VIPS
+from tests.lab.policy_cases import AGENTS, CALLS, LEASE, OTHERS_LEASE, SEGMENTS, TABLE, VIP, VIPS, further
 
 SERVICES = SERVICE.removesuffix("/web")
 IN_TRUSTED = SERVICES.replace(UNTRUSTED, TRUSTED)
@@ -83,6 +84,16 @@ def test_lease(callers: Callers, case: Case) -> None:
     standing = edited(lease("m2"), case.given)
     stands = callers.make(LEASES, standing)
     answered(callers.call(case.who, "PUT", f"{LEASES}/m2", edited(stands, case.change)), case.wanted)
+
+
+def test_a_lease_of_a_node_whose_name_reads_like_a_segments_is_that_nodes(callers: Callers) -> None:
+    """A node may be called m1.rack-1."""
+    mine = further("m1", "rack-1")
+    answered(callers.call("m1", "PUT", f"{LEASES}/m1.rack-1", callers.make(LEASES, mine)), ALLOWED)
+    stands = callers.make(LEASES, edited(mine, (spec(holderIdentity="m1.rack-1"),)))
+    answered(
+        callers.call("m1", "PUT", f"{LEASES}/m1.rack-1", edited(stands, (spec(holderIdentity="m1"),))), OTHERS_LEASE
+    )
 
 
 @pytest.mark.parametrize("call", by_sentence(CALLS))

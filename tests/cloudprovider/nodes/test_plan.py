@@ -1,5 +1,5 @@
 from cloudprovider.nodes.plan import QUIET, dead, suspects
-from roost.kube.wire import Lease, Meta
+from roost.kube.wire import Lease, LeaseSpec, Meta
 
 
 def lease(name: str, version: str = "1") -> Lease:
@@ -20,6 +20,12 @@ def test_a_lease_that_is_renewed_is_not_dead() -> None:
     later = suspects(renewed, set(), first, QUIET)
     assert dead(renewed, later, QUIET) == ()
     assert dead(renewed, suspects(renewed, set(), later, 2 * QUIET), 2 * QUIET) == renewed
+
+
+def test_a_lease_for_a_further_segment_is_its_holders() -> None:
+    further = Lease(metadata=Meta(name="n1.rack-1", resource_version="1"), spec=LeaseSpec(holder_identity="n1"))
+    assert suspects((further,), {"n1"}, {}, 0) == {}
+    assert list(suspects((further,), {"n2"}, {}, 0)) == ["n1.rack-1"]
 
 
 def test_a_node_that_comes_back_is_no_suspect() -> None:
