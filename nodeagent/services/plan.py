@@ -46,8 +46,11 @@ class Index:
         self._asked: set[str] = set()  # names of VIPs that kube-proxy has a say in
         self._by_service: dict[ServiceKey, set[str]] = {}
         self._endpoints = Endpoints(node)
+        self._checks: tuple[Check, ...] | None = None
         self._candidates: dict[str, frozenset[str]] = {}
-        self._stale = True
+        self._selections: list[tuple[Selection, frozenset[str]]] = []  # few, and a selector has no hash
+        self._stale = True  # all of that; or only these groups, none of them a bundle
+        self._stale_groups: set[str] = set()
 
     # -- taking in
 
@@ -71,16 +74,20 @@ class Index:
             if new.bound and new.health_port:
                 self._asked.add(name)
         self.touched.add(name)
+        self._checks = None
         self._regroup(old, new)
 
     def _regroup(self, old: Vip | None, new: Vip | None) -> None:
         """Candidates change with the groups there are, and with what the VIPs of a group say of nodes."""
-        if old is not None and new is not None:
-            self._stale |= old.about_nodes() != new.about_nodes()
-        elif new is not None:  # one more in a bundle of a profile that is known changes nothing
-            self._stale |= not new.group.startswith(BUNDLE) or new.group not in self._candidates
-        elif old is not None:
-            self._stale |= not old.group.startswith(BUNDLE) or not self._profile_lives(old.group)
+        if old is not None and new is not None and old.about_nodes() == new.about_nodes():
+            return
+        for vip in (old, new):
+            if vip is not None and not vip.group.startswith(BUNDLE):
+                self._stale_groups.add(vip.group)
+        if new is not None and new.group.startswith(BUNDLE):  # one more of a profile that is known changes nothing
+            self._stale |= old is not None or new.group not in self._candidates
+        elif old is not None and old.group.startswith(BUNDLE):
+            self._stale |= new is not None or not self._profile_lives(old.group)
 
     def _profile_lives(self, group: str) -> bool:
         profile = profile_of(group)
@@ -89,6 +96,7 @@ class Index:
     def put_slice(self, key: str, new: EndpointSlice | None) -> None:
         for service in self._endpoints.put_slice(key, new):
             self._serving_changed(service)
+            self._checks = None
 
     def put_health(self, service: ServiceKey, version: int, serves: bool | None) -> bool:
         """What kube-proxy here answered to a check (None: nothing that counts). True: it is news."""
@@ -100,7 +108,7 @@ class Index:
     def _serving_changed(self, service: ServiceKey) -> None:
         names = self._by_service.get(service, set())
         self.touched |= names
-        self._stale |= any(self.vips[name].bound for name in names)
+        self._stale_groups |= {self.vips[name].group for name in names if self.vips[name].bound}
 
     def put_node(self, name: str, node: Node | None) -> None:
         if name == self.node:
@@ -114,7 +122,7 @@ class Index:
         self._own_is(self._own[0], None if agent is None else agent.spec)
 
     def _own_is(self, node: Node | None, spec: NodeAgentSpec | None) -> None:
-        before, self._own = self.own_fitness, (node, spec)
+        before, self._own, self._checks = self.own_fitness, (node, spec), None
         self._stale |= self.own_fitness != before
         self._node_is(self.node, node, self.own_fitness)
 
@@ -170,18 +178,20 @@ class Index:
 
     def checks(self, uplink: Set[str]) -> tuple[Check, ...]:
         """What to ask kube-proxy: about VIPs that this node could hold as far as is known without it."""
-        if not self._asked or not self.own_fitness.eligible:
-            return ()
+        if self._checks is None:
+            self._checks = self._find_checks(uplink) if self._asked and self.own_fitness.eligible else ()
+        return self._checks
+
+    def _find_checks(self, uplink: Set[str]) -> tuple[Check, ...]:
         labels = self.labels.get(self.node, {})
         found: dict[tuple[ServiceKey, int], Check] = {}
         for vip in (self.vips[name] for name in self._asked):
             version = vip.address.version
-            if not fits_uplink(vip, uplink) or vip.selection.why_not(labels) is not None:
+            here = [service for service in vip.services if self._endpoints.is_here(service, version)]
+            if not here or not fits_uplink(vip, uplink) or vip.selection.why_not(labels) is not None:
                 continue
-            for service in vip.services:
-                if self._endpoints.is_here(service, version):
-                    at = (LOOPBACK[version], *(own for own in self._addresses if own.version == version))
-                    found[service, version] = Check(service, version, vip.health_port, at)
+            at = (LOOPBACK[version], *(own for own in self._addresses if own.version == version))
+            found |= {(service, version): Check(service, version, vip.health_port, at) for service in here}
         return tuple(found[key] for key in sorted(found))
 
     # -- telling: all nodes
@@ -196,37 +206,39 @@ class Index:
 
         A bug while a group is reckoned sets that group aside (``broken``): it stays as it was reckoned before.
         """
-        if self._stale:
-            former, self._stale = self._candidates, False
-            self._candidates = now = self._reckon(uplink, former)
-            for group, names in self._groups.items():
-                if not now.get(group) or not former.get(group):
-                    self.touched |= names  # why nobody can hold it may have changed
+        if self._stale or self._stale_groups:
+            former, groups = self._candidates, self._stale_groups
+            if self._stale:
+                groups, self._selections, self._candidates, self.broken = set(self._groups), [], {}, {}
+            else:
+                self._candidates = {group: nodes for group, nodes in former.items() if group not in groups}
+                self.broken = {group: bug for group, bug in self.broken.items() if group not in groups}
+            self._stale, self._stale_groups = False, set()
+            self._reckon(groups & self._groups.keys(), uplink, former)
+            for group in groups & self._groups.keys():
+                if not self._candidates.get(group) or not former.get(group):
+                    self.touched |= self._groups[group]  # why nobody can hold it may have changed
         return self._candidates
 
-    def _reckon(self, uplink: Set[str], former: Candidates) -> dict[str, frozenset[str]]:
-        found: dict[str, frozenset[str]] = {}
-        known: list[tuple[Selection, frozenset[str]]] = []  # few, and a selector has no hash
-        self.broken = {}
-        for group, names in self._groups.items():
-            if group in found:
+    def _reckon(self, groups: Set[str], uplink: Set[str], former: Candidates) -> None:
+        for group in groups:
+            if group in self._candidates:
                 continue
             nodes: frozenset[str] | None
             try:
-                nodes = self._holders([vip for name in names if fits_uplink(vip := self.vips[name], uplink)], known)
-            except Exception as bug:  # the boundary of blast: one group, and no other
+                nodes = self._holders([vip for n in self._groups[group] if fits_uplink(vip := self.vips[n], uplink)])
+            except Exception as bug:  # the boundary of its blast: one group, and no other
                 self.broken[group], nodes = bug, former.get(group)
             if nodes is not None:
-                found.update(dict.fromkeys(bundle(group), nodes))
-        return found
+                self._candidates.update(dict.fromkeys(bundle(group), nodes))
 
-    def _holders(self, vips: list[Vip], known: list[tuple[Selection, frozenset[str]]]) -> frozenset[str] | None:
+    def _holders(self, vips: list[Vip]) -> frozenset[str] | None:
         """The nodes that may hold all of *vips*; None: there is none."""
         if not vips:
             return None
         if vips[0].group.startswith(BUNDLE):  # all of a bundle are announced alike
-            return self._selected(vips[0].selection, known)
-        nodes = frozenset.intersection(*(self._selected(vip.selection, known) for vip in vips))
+            return self._selected(vips[0].selection)
+        nodes = frozenset.intersection(*(self._selected(vip.selection) for vip in vips))
         served: dict[frozenset[ServiceKey], frozenset[str]] = {}
         for vip in vips:
             if vip.bound:
@@ -236,8 +248,8 @@ class Index:
         # Services with one lease stay together: where no node can serve them all, one that serves some.
         return nodes & frozenset.intersection(*served.values()) or nodes & NOWHERE.union(*served.values())
 
-    def _selected(self, selection: Selection, known: list[tuple[Selection, frozenset[str]]]) -> frozenset[str]:
-        for other, nodes in known:
+    def _selected(self, selection: Selection) -> frozenset[str]:
+        for other, nodes in self._selections:
             if other == selection:
                 return nodes
         nodes = frozenset(
@@ -245,7 +257,7 @@ class Index:
             for name, labels in self.labels.items()
             if self.fitness[name].eligible and selection.why_not(labels) is None
         )
-        known.append((selection, nodes))
+        self._selections.append((selection, nodes))
         return nodes
 
     def in_groups(self, groups: Iterable[str]) -> Iterable[str]:

@@ -358,9 +358,10 @@ def test_a_bug_in_one_group_leaves_the_others_and_what_was_known_of_it() -> None
     before = index.candidates(UPLINK)
     index.vips["192.0.2.2"] = replace(index.vips["192.0.2.2"], selection=cast("Any", Broken()))
     index.put_vip("192.0.2.3", None)
-    assert index.candidates(UPLINK) == {"g1": {"n1"}, "g2": before["g2"]}
+    index.put_node("n3", node("n3"))
+    assert index.candidates(UPLINK) == {"g1": {"n1", "n3"}, "g2": before["g2"]}
     assert {group: str(bug) for group, bug in index.broken.items()} == {"g2": "a bug"}
-    index.put_vip("192.0.2.2", vip("192.0.2.2", "g2", "web"))
-    index.put_node("n2", node("n2"))
-    assert index.candidates(UPLINK) == {"g1": {"n1", "n2"}, "g2": {"n1", "n2"}}
+    index.put_vip("192.0.2.2", vip("192.0.2.2", "g2", "api"))
+    index.put_vip("192.0.2.4", vip("192.0.2.4", "g2", "web", announce=VirtualIPAnnounce(node_selector=SSD)))
+    assert index.candidates(UPLINK) == {"g1": {"n1", "n3"}, "g2": set()}
     assert index.broken == {}
