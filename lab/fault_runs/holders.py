@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from itertools import pairwise
 from types import TracebackType
 from typing import Self
@@ -67,6 +68,19 @@ def seconds_with_two(claims: Recording, cuts: Sequence[float]) -> float:
     return sum(claims.between(start, end).seconds_with_two() for start, end in pairwise(edges))
 
 
+def intruders(claims: Recording, cuts: Sequence[float], began: float) -> list[str]:
+    """Of one address: every claim of a node after another's first, between *cuts*, in words; seconds after *began*."""
+    found, edges = list[str](), [float("-inf"), *cuts, float("inf")]
+    for start, end in pairwise(edges):
+        seen = list[tuple[str, str]]()
+        for claim in claims.between(start, end).claims:
+            if claim.claimant not in seen:
+                seen.append(claim.claimant)
+            if claim.claimant != seen[-1]:
+                found.append(f"{claim.vip}: {claim.port} by {claim.kind} after {claim.time - began:.3f} s")
+    return found
+
+
 class TableWatch:
     """A watch of the table that notes every change of holders; a context manager. It outlives the API server."""
 
@@ -101,6 +115,8 @@ class TableWatch:
         try:
             connection.request("GET", f"{SEGMENTS}?watch=1&fieldSelector=metadata.name%3D{name}")
             response = connection.getresponse()
+            if response.status != HTTPStatus.OK:
+                raise OSError(f"no watch of the table: {response.status}")  # the server may just be starting
             while not self._ended.is_set() and (line := response.readline()):
                 event = json.loads(line)
                 if event["type"] in ("ADDED", "MODIFIED"):

@@ -15,6 +15,7 @@ WARM = 30  # connections of each client before the fault
 TAIL = 1.0  # seconds looked at after everything promised has come
 LATE = 0.050  # seconds; of a client that was itself later than that, gaps say nothing
 ATTEMPTS = 3  # to get a run in which no client was late
+SHOWN = 6  # claims of a second claimant that a complaint names
 NOBODY = "?"  # held, in a run that came to no end
 MOST = 30.0  # seconds after the time to watch, until another holder must have come
 
@@ -35,6 +36,7 @@ class Run:
     lost: tuple[str, ...]  # what changed and must not, and what else was not as promised
     load: float  # of the machine, over the last minute
     strange: int = 0  # claims of VIPs by machines that are none of ours
+    intruders: tuple[str, ...] = ()  # the claims that made for the seconds with two claimants, in words
 
     @property
     def gap(self) -> float:
@@ -75,6 +77,7 @@ def strike(scene: Scene, fault: Fault) -> Run:
             lost=tuple(complaints),
             load=os.getloadavg()[0],
             strange=scene.strange(began),
+            intruders=tuple(scene.intruders(began - 1)),
         )
 
 
@@ -159,7 +162,8 @@ def complaints(fault: Fault, run: Run, *, timed: bool = True) -> list[str]:
     if run.holder == NOBODY:
         return found
     if run.two:
-        found.append(f"two claimants for {run.two:.3f} s")
+        several = "; ".join([*run.intruders[:SHOWN], *(["…"] if len(run.intruders) > SHOWN else [])])
+        found.append(f"two claimants for {run.two:.3f} s{several and f' ({several})'}")
     if (promise.after is After.SAME and run.heir != run.holder) or (
         promise.after is After.OTHER and run.heir == run.holder
     ):

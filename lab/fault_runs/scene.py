@@ -8,9 +8,9 @@ from ipaddress import ip_address
 from typing import Self
 
 from lab.api import ApiError, Json
-from lab.claims import Recording
+from lab.claims import Address, Recording
 from lab.cluster import Lab
-from lab.fault_runs.holders import TableWatch, history, holders, returns, seconds_with_two
+from lab.fault_runs.holders import TableWatch, history, holders, intruders, returns, seconds_with_two
 from lab.fault_runs.promises import Mode
 from lab.probes import AskProbe, ClaimProbe, ClientProbe
 from lab.programs import SEGMENT, SEGMENTS
@@ -155,11 +155,17 @@ class Scene:
 
     def seconds_with_two(self, since: float) -> float:
         """The time in which two of our nodes claimed one VIP, added up; who got it back by the table is no second."""
-        claims, seen = self.ours(since), list(self.watchers.table.seen)
-        return sum(
-            seconds_with_two(claims.of_vip(vip), returns(history(seen, self.groups.get(str(vip), ""))))
-            for vip in claims.vips
-        )
+        claims = self.ours(since)
+        return sum(seconds_with_two(claims.of_vip(vip), self._cuts(vip)) for vip in claims.vips)
+
+    def intruders(self, since: float) -> list[str]:
+        """Each claim that made for a second claimant, in words."""
+        claims = self.ours(since)
+        return [line for vip in claims.vips for line in intruders(claims.of_vip(vip), self._cuts(vip), since)]
+
+    def _cuts(self, vip: Address) -> list[float]:
+        """When a node got *vip* back, as the table says."""
+        return returns(history(list(self.watchers.table.seen), self.groups.get(str(vip), "")))
 
     def strays(self, since: float, homes: Mapping[str, str]) -> list[str]:
         """The VIPs that after *since* another node claimed than its home (VIP → node)."""
