@@ -70,15 +70,17 @@ class Agent:
 
     def ended(self) -> int | None:
         """Its exit code (128 + n for signal n), told once; None: it goes on."""
-        if not self.runs:
-            return None
-        pid, status = os.waitpid(self._pid, os.WNOHANG)
-        if not pid:
-            return None
-        self._pid = 0
-        self._hang_up()
-        code = os.waitstatus_to_exitcode(status)
-        return code if code >= 0 else 128 - code
+        while self.runs:
+            # In a container this is process 1, and buries the orphans of dead agents as well.
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == self._pid:
+                self._pid = 0
+                self._hang_up()
+                code = os.waitstatus_to_exitcode(status)
+                return code if code >= 0 else 128 - code
+            if not pid:
+                break
+        return None
 
     def pause(self, moment: float) -> float:
         """How many seconds to wait before the next one, after one ended at *moment*."""

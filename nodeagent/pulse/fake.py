@@ -12,7 +12,6 @@ from nodeagent.pulse.messages import Message
 from nodeagent.pulse.plan import AgentCame, AgentLost, Input, Send, Tick, start
 from roost.process import Clock
 
-
 STOPPED = 0.02  # seconds between two looks whether a stopped pulse goes on
 
 

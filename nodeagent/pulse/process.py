@@ -19,8 +19,9 @@ from nodeagent.pulse.packets import Begin, Close, Given, Keys, Open, Packet, Rea
 from nodeagent.pulse.plan import AgentLost
 from nodeagent.pulse.segment import Segment
 
-LOST = 30.0  # seconds without an agent, or without a word of it, after which the node is better taken for dead
-SETTLED = 10.0  # seconds after which an agent that gives no orders (the API server is away) is one all the same
+LOST = 30.0  # seconds without a word of an agent after which the node is better taken for dead
+HUNG = 2 / 3  # of that time; then it is killed, so that the next one has the rest of it to begin
+SETTLED = 5.0  # seconds after which an agent that gives no orders (the API server is away) is one all the same
 STOPPING = 15.0  # seconds that an agent has to hand over, or to rest
 STALLED = 5.0  # seconds that this process did not run, so that it cannot say whether the agent did
 LOOKED = 1.0  # seconds after which all is looked at though nothing happened
@@ -176,7 +177,7 @@ class Pulse:
             self._lost = True
             for segment in self._segments.values():
                 segment.beat.happen(moment, AgentLost())
-        if moment - self.agent.heard > self._patience:
+        if moment - self.agent.heard > self._patience * HUNG:
             self.agent.signal(signal.SIGKILL)
         if moment > self._stop:
             self.agent.signal(signal.SIGKILL)

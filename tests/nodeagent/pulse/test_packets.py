@@ -1,8 +1,9 @@
 """The socket between pulse and agent: what is said arrives, and what must be known is never lost."""
 
 import asyncio
-import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -142,14 +143,43 @@ async def test_news_are_passed_on_and_the_loop_shows_that_it_turns(pulse: Pulse)
     task.cancel()
 
 
+LEFT_ALONE = """
+import asyncio, sys
+from nodeagent.pulse.link import PulseLink
+link = PulseLink(int(sys.argv[1]))
+print("ready", flush=True)
+asyncio.run(link.run(lambda *_: None))
+"""
+
+
 def test_an_agent_ends_at_once_without_its_pulse() -> None:
-    """In a process of its own: it would take the test along."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            pulse = Pulse()
-            pulse.end.close()
-            asyncio.run(pulse.link.run(lambda *_: None))
-        finally:
-            os._exit(99)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pulse = End(ours)
+    pulse.put(Ready(()))
+    number = theirs.fileno()
+    command = [sys.executable, "-c", LEFT_ALONE, str(number)]
+    with theirs, subprocess.Popen(command, pass_fds=[number], stdout=subprocess.PIPE, text=True) as agent:
+        assert agent.stdout is not None
+        assert agent.stdout.readline() == "ready\n"
+        theirs.close()
+        pulse.close()
+        assert agent.wait(10) == 1
+
+
+def test_the_pulse_loads_nothing_of_what_an_agent_needs() -> None:
+    code = "import sys, nodeagent.__main__, nodeagent.pulse.process; print(*sys.modules)"
+    loaded = {
+        name.partition(".")[0] for name in subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    }
+    heavy = {
+        "asyncio",
+        "kubernetes",
+        "aiohttp",
+        "pyroute2",
+        "msgspec",
+        "cyclopts",
+        "prometheus_client",
+        "yaml",
+        "roost",
+    }
+    assert not loaded & heavy

@@ -31,7 +31,8 @@ def any_of(hint: Any) -> st.SearchStrategy[Any]:
     if isinstance(hint, UnionType):
         return st.one_of([any_of(kind) for kind in get_args(hint)])
     if is_dataclass(hint):
-        return st.builds(hint, *[any_of(part) for part in get_type_hints(hint).values()])
+        kind: Any = hint  # a class, though is_dataclass() says less
+        return st.builds(kind, *[any_of(part) for part in get_type_hints(hint).values()])
     made, kinds = get_origin(hint), get_args(hint)
     if made is frozenset:
         return st.frozensets(any_of(kinds[0]), max_size=4)
