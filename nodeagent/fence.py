@@ -31,10 +31,10 @@ class Fence:
         self._guarded: tuple[frozenset[Address], tuple[Range, ...]] | None = None
 
     def links_are(self, links: Iterable[Link]) -> None:
-        """Devices come and go; a port of a bridge or of a bond is fenced where it is a part of that."""
+        """Devices come and go."""
         several = tuple(links)
         self._own = frozenset().union(*(own(link) for link in several))
-        devices = {link.name for link in several if link.mac is not None and link.prefixes and not link.master}
+        devices = fenceable(several)
         if devices != self.gates.devices:
             self.in_kernel(lambda: self.gates.fence(devices))
         self.follow()
@@ -79,3 +79,13 @@ class Fence:
             return self.gates.standing()
         except NoGate:
             return False
+
+
+def fenceable(links: Iterable[Link]) -> set[str]:
+    """The devices by which this node could claim something: a port of a bridge or a bond counts as a part of that."""
+    return {link.name for link in links if link.mac is not None and not link.master and _has_subnet(link)}
+
+
+def _has_subnet(link: Link) -> bool:
+    """Whether there are neighbours to teach: a Pod's cable has none but the Pod."""
+    return any(not prefix.ip.is_link_local and prefix.network.num_addresses > 1 for prefix in link.prefixes)

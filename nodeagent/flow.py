@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from nodeagent.addresses import plan as addresses
 from nodeagent.addresses.apply import Addresses
 from nodeagent.addresses.uplink import NoUplink, Uplink, choose_all
-from nodeagent.fence import Fence
+from nodeagent.fence import Fence, fenceable
 from nodeagent.gate import plan as gate
 from nodeagent.gate.apply import Gates
 from nodeagent.gate.plan import Range
@@ -77,7 +77,7 @@ class Agent:
         self.fence: Fence | None = None
         self.listed = self.vips_changed = False
         self.applied = ""
-        self.changed, self.report_due = asyncio.Event(), asyncio.Event()
+        self.changed, self.report_due, self.linked = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.report = Report(kube, self.node)
         self.events = Events(kube, self.clock, AGENT, self.node)
         self.heart = health.Heartbeat(self.clock)
@@ -118,13 +118,14 @@ class Agent:
         Not before everything is known that has a say: two nodes that name their segment differently would share no
         table, and so fence each other from nothing.
         """
-        for reflector in (self.segments, self.nodes, self.vips):
-            await _either(reflector.synced, stop)
+        for known in (self.segments.synced, self.nodes.synced, self.vips.synced, self.pools.synced, self.linked):
+            await _either(known, stop)
         listed = asyncio.create_task(self.all_listed())
-        gates = Gates()
+        gates = Gates(fenceable(self.links))  # a device left out now would stand open until it is fenced again
         try:
             gates.install()
             self.fence = Fence(gates, self.index, self.clock)
+            self.fence.ranges = self.pool_ranges()
             go({"gate": self.fence.watch})
             while not stop.is_set():
                 self.changed.clear()
@@ -347,6 +348,7 @@ class Agent:
 
     def links_changed(self, links: tuple[addresses.Link, ...]) -> None:
         self.links = links
+        self.linked.set()
         for presence in self.presences.values():
             presence.links_are(links)
         self.wake()

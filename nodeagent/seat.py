@@ -68,7 +68,6 @@ class Seat:
         clock: Clock,
     ) -> None:
         self.state, self.left = state, asyncio.Event()
-        self._former = state.table  # as it was before the step that is being done
         self._api, self._far, self._claims, self._leases = far.api, far, claims, leases
         self._look, self._clock = look, clock
         self._inbox: deque[ev.Input] = deque()
@@ -77,7 +76,6 @@ class Seat:
         self._probes = asyncio.Queue[ev.Probe]()
         self._asked: set[ev.Output] = set()
         self._refusal = ""
-        self._alive: dict[str, float] = {}  # when each node's Lease was last seen to be renewed
 
     def tell(self, *happened: ev.Input) -> None:
         """Note what happened; :meth:`decide` takes it in."""
@@ -105,9 +103,6 @@ class Seat:
             pass
 
     def _step(self, happened: ev.Input) -> None:
-        if isinstance(happened, ev.LeaseSeen) and happened.lease is not None and not happened.lease.ended:
-            self._alive[happened.node] = self._clock.now()
-        self._former = self.state.table
         self.state, outputs = step(self.state, self._clock.now(), happened)
         for output in outputs:
             self._do(output)
@@ -175,14 +170,18 @@ class Seat:
     def _measure(self, gained: frozenset[str]) -> None:
         """How long groups were without a living holder, by the last sign of life of the one before."""
         now, table = self._clock.now(), self.state.table
-        if table is None or self._former is None:
-            return
-        gone = {seat.tenure: seat.node for seat in self._former.live()} if gained else {}
-        for group in (group for group in self._former.groups if group.name in gained):
-            node = gone.get(group.tenure, "")
-            seat = table.seat(node)
-            if seat is not None and not seat.live and node in self._alive and any(self._claims.vips_of(group.name)):
-                metrics.FAILOVER_SECONDS.labels(Reason.TAKEN.value).observe(now - self._alive[node])
+        for name in gained if table is not None else ():
+            group = table.group(name) if table is not None else None
+            signs = [self._last_sign(tenure) for tenure in (group.after if group is not None else ())]
+            known = [sign for sign in signs if sign is not None]
+            if known and any(self._claims.vips_of(name)):
+                metrics.FAILOVER_SECONDS.labels(Reason.TAKEN.value).observe(now - max(known))
+
+    def _last_sign(self, tenure: int) -> float | None:
+        """When *tenure*, which is over, was last heard: its witnesses voted so much later."""
+        state = self.state
+        since = [silence.since for (_, other, _), silence in state.silences.items() if other == tenure]
+        return min(since) - state.wish.profile.silence if since and state.wish is not None else None
 
     def _say(self, said: ev.Say) -> None:
         if said.cause in {Reason.TAKEN, Reason.GIVEN, Reason.VACANT, Reason.STOPPING}:

@@ -140,6 +140,9 @@ class Learning:
             seen[seat.node] = before if before is not None and same else (seat.tenure, seat.version, self.now)
         awaited = {row.tenure: self.state.ended_seen.get(row.tenure, self.now) for row in table.ended}
         self.change(table=table, table_since=self.now, seen=seen, ended_seen=awaited, reread=False)
+        fit = any(seat.eligible for seat in table.live() if seat.node != self.state.me.node)
+        since = self.state.others_fit if self.state.others_fit is not None else self.now
+        self.change(others_fit=since if fit else None)
         if self.state.put_after:  # it was not sent yet, and is planned anew
             self.change(put=None, put_after=0)
         if self.state.put is None:

@@ -318,12 +318,16 @@ class _Turn(Judging):
         return gained.giver if gained is not None and self.now < gained.at + self.state.settings.grace else ""
 
     def fit(self, group: str, wish: Wish) -> bool:
-        """A group that nobody wants any more is no reason to give it away; nor is an anchor that all may have lost."""
-        nodes, state = wish.candidates.get(group), self.state
-        if nodes is None:
-            return True
-        lost = state.anchor_lost is not None and self.at(state.anchor_lost + state.settings.grace)
-        return wish.eligible and not self.cut_off() and not lost and state.me.node in nodes
+        """A group that nobody wants any more is no reason to give it away."""
+        nodes = wish.candidates.get(group)
+        return nodes is None or (
+            wish.eligible and not self.cut_off() and not self.unanchored() and self.state.me.node in nodes
+        )
+
+    def unanchored(self) -> bool:
+        """Whether an anchor is lost here alone: others have had time to lose it too, or to find it again as this node."""
+        lost, others = self.state.anchor_lost, self.state.others_fit
+        return lost is not None and others is not None and self.at(max(lost, others) + self.state.settings.grace)
 
     def without_unwanted(self, table: Table) -> Table:
         """Rows of groups long without VIPs: each holder removes its own, the first seat those that nobody holds."""

@@ -22,7 +22,7 @@ class Settings:
     rank: float = 0.2  # the next seat in order acts this much later, if the one before it did not
     forget: float = 60.0  # rows of groups that nobody wants any more
     rest: float = 20.0  # a seat whose program is to come back keeps its permit this long
-    lost: float = 10.0  # without a sign of life, where too few witnesses are left to ask
+    lost: float = 9.5  # without a sign of life, where too few witnesses are left to ask
     settle: float = 0.3  # who echoes is looked at for so long before witnesses are chosen
     replace: float = 2.0  # a silent witness is replaced within this time, each seat at a moment of its own
     grace: float = 5.0  # an anchor lost by all is no reason to give anything away
@@ -148,6 +148,7 @@ class State:
     anchor: Anchored | None = None
     anchor_lost: float | None = None  # since when
     anchor_asked: float = 0.0
+    others_fit: float | None = None  # since when another seat is eligible
     # the table's write
     put: Table | None = None
     put_after: int = 0  # the orders that must be in force before it is sent; 0: it was sent
