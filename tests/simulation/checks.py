@@ -14,6 +14,7 @@ LEASE, REST = 6.0, 20.0  # seconds, S and G
 RATE = 1.1  # how much longer than it was told a kernel may keep a permit
 SLIP = 0.057  # between looking at the clock and refreshing, a stall of up to a moment goes unnoticed
 ROUNDING = 0.002
+TAMPERED = 10.0
 
 
 class Checks:
@@ -27,6 +28,7 @@ class Checks:
         self.gaps: list[tuple[str, float, float]] = []
         self.excused: list[float] = []
         self.table_sent_at = 0.0
+        self.tampered_at = 0.0  # when somebody last wrote another holder into the table
         self._rows: dict[tuple[str, int], Seat] = {}  # the newest live row of each tenure
         self._written_at: dict[tuple[str, int], float] = {}  # when the write of that row was sent
         self._renewed_at: dict[tuple[str, int], float] = {}
@@ -82,13 +84,15 @@ class Checks:
             self._measure(node, group)
 
     def _apart(self, node: "Node", other: "Node") -> bool:
-        """Whether one of the two holds on while it is cut off, and they do not hear each other.
+        """Whether the two do not hear each other where nothing but their asking each other could help.
 
-        Nothing helps then: it is what ``whenCutOff: Hold`` asks for.
+        That is where one holds on while it is cut off (``whenCutOff: Hold``), and where somebody wrote another holder
+        into the table than its holder did.
         """
         world = self.world
         latest = max(self._alone_at.get(node.name, 0.0), self._alone_at.get(other.name, 0.0))
-        if latest + RATE * world.profile.permit + SLIP <= world.now:
+        held_on = latest + RATE * world.profile.permit + SLIP > world.now
+        if not held_on and (not self.tampered_at or world.now > self.tampered_at + TAMPERED):
             return False
         hear = world.hears(node, other) and world.hears(other, node)
         return not hear or bool(world.loss) or world.now < world.rewired_at + 1.0

@@ -20,7 +20,7 @@ class Requests:
 
     def __init__(self, world: "World") -> None:
         self.world = world
-        self.slow = 0.0  # seconds that a leg may take at most
+        self.slow: tuple[float, float] | None = None  # seconds that a leg may take at most, and how many do
         self.late: dict[str, float] = {}  # node -> how late its writes are done, unanswered
 
     def ask(self, node: "Node", wanted: Any) -> None:
@@ -72,7 +72,7 @@ class Requests:
             if not world.apart(node):
                 finish(answer)
 
-        world.after(self._leg() if late is None else world.random.uniform(0, late), execute)
+        world.after(self._leg() if late is None else world.random.uniform(late / 2, late), execute)
 
     def _finish(self, node: "Node", life: int, line: deque[Any], happened: Any) -> None:
         wanted = line[0]
@@ -88,8 +88,8 @@ class Requests:
 
     def _leg(self) -> float:
         random = self.world.random
-        if self.slow and random.random() < 0.3:
-            return random.uniform(0.0, self.slow)
+        if self.slow is not None and random.random() < self.slow[1]:
+            return random.uniform(0.0, self.slow[0])
         return random.uniform(0.001, 0.02)
 
     def _meaning(

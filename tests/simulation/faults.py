@@ -146,14 +146,15 @@ class ApiCut(Lasting):
 
 @dataclass(frozen=True, slots=True)
 class ApiSlow(Lasting):
-    """Each leg of a request takes up to *most* seconds."""
+    """A *share* of the legs of all requests take up to *most* seconds."""
 
     most: float
+    share: float = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class LateWrites(Lasting):
-    """No answer to a write of that node arrives; the write itself is done up to *late* seconds later."""
+    """No answer to a write of that node arrives; the write itself is done *late* seconds later, or half as late."""
 
     node: str
     late: float
@@ -234,7 +235,7 @@ class Schedule:
     @property
     def last(self) -> float:
         """When the last fault is mended."""
-        return max((fault.at + getattr(fault, "seconds", 0.0) for fault in self.faults), default=0.0)
+        return max((fault.at + getattr(fault, "seconds", 0.0) * _times(fault) for fault in self.faults), default=0.0)
 
     def __repr__(self) -> str:
         shown = [
@@ -243,6 +244,11 @@ class Schedule:
             if field.name != "seed" and getattr(self, field.name) != field.default
         ]
         return f"Schedule({', '.join([str(self.seed), *shown])})"
+
+
+def _times(fault: Fault) -> int:
+    """What strikes in the midst of a step may wait for that as long as it lasts."""
+    return 2 if getattr(fault, "after", -1) >= 0 else 1
 
 
 KINDS: dict[str, type] = {

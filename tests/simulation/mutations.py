@@ -183,7 +183,7 @@ def _without_waits(original: Callable[..., Any]) -> Callable[..., Any]:
 MUTATIONS: dict[str, Mutation] = {
     "take_without_gone": Mutation(
         "an heir does not wait until witnesses have said gone",
-        "cut_off",
+        "cut_off_entirely",
         lambda: [_method(judging.Judging, "passed_at", _passed_at_once)],
         "I1",
     ),
@@ -195,7 +195,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "no_wait": Mutation(
         "an heir does not wait until the permits that were fed have passed",
-        "cut_off",
+        "cut_off_entirely",
         lambda: [_method(pulse._Turn, "bury", _bury_now)],
         "I1",
     ),
@@ -285,7 +285,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "gift_back": Mutation(
         "what was given may be given back at once",
-        "lost_together",
+        "views_differ",
         lambda: [_method(TURN, "giver", lambda original: lambda turn, group: "")],
         "I8",
     ),

@@ -114,11 +114,12 @@ NAMED: dict[str, Named] = {
     "table_deleted": Named("7: the Segment is deleted", _of(f.TableDeleted(AT))),
     "table_cleared": Named("7: the Segment loses its status", _of(f.TableCleared(AT))),
     "table_cleared_unseen": Named(
-        "7: the Segment loses its status, and holder and witness do not see that for a while",
+        "7: the Segment loses its status, and holder and witness neither see that nor hear the others",
         _of(
             f.Lag(AT - 1, 9.0, "holder", 6.0),
             f.Lag(AT - 1, 9.0, "other1", 6.0),
             f.Cut(AT - 0.1, 9.0, "holder", "heir"),
+            f.Cut(AT - 0.1, 9.0, "other1", "heir"),
             f.TableCleared(AT),
         ),
     ),
@@ -130,30 +131,33 @@ NAMED: dict[str, Named] = {
         _of(f.Lag(AT - 1, 8.0, "holder", 4.0), f.TableEdited(AT, "g0", "heir")),
     ),
     "gift_lands_late": Named(
-        "8: a gift ends unknown, and lands 1 to 4 s later",
+        "8: a gift ends unknown, and lands 1 to 2 s later",
         _of(
-            f.LateWrites(AT - 0.1, 1.0, "holder", 4.0),
-            f.Lag(AT - 0.1, 9.0, "holder", 5.0),
+            f.LateWrites(AT - 0.1, 1.0, "holder", 2.2),
             f.Refit(AT, 12.0, "g0", ("heir",)),
+            f.Lag(AT + 0.001, 9.0, "holder", 5.0),
+            f.Cut(AT + 1.3, 9.0, "holder", "heir"),
         ),
     ),
     "gift_answered_late": Named(
         "8: the answer to a gift takes its time, and the heir knows at once",
-        _of(f.ApiSlow(AT - 0.1, 4.0, 1.0), f.Lag(AT - 0.1, 9.0, "holder", 3.0), f.Refit(AT, 12.0, "g0", ("heir",))),
+        _of(
+            f.ApiSlow(AT - 0.1, 4.0, 0.7, 1.0),
+            f.Cut(AT - 0.1, 9.0, "holder", "heir"),
+            f.Refit(AT, 12.0, "g0", ("heir",)),
+            f.Lag(AT + 0.001, 9.0, "holder", 3.0),
+        ),
     ),
     "stranger": Named("9: a stranger answers for the group", _of(f.Stranger(AT, 10.0, "g0")), still=True),
     "two_accuse": Named("10a: the link between two nodes dies", _of(f.Cut(AT, 9.0, "holder", "heir"), nodes=2)),
     "minority": Named(
-        "10b: one witness of three is apart with the heir, and the others' watches lag",
+        "10b: one witness of three is apart from all others, and only it reaches the API server",
         _of(
-            f.Lag(AT - 1, 12.0, "holder", 5.0),
-            f.Lag(AT - 1, 12.0, "other1", 5.0),
-            f.Lag(AT - 1, 12.0, "other2", 5.0),
-            f.Cut(AT, 9.0, "holder", "heir"),
-            f.Cut(AT, 9.0, "other1", "heir"),
-            f.Cut(AT, 9.0, "other2", "heir"),
+            *(f.ApiCut(AT - 0.5, 12.0, role) for role in ("holder", "other1", "other2")),
+            *(f.Cut(AT, 9.0, role, "heir") for role in ("holder", "other1", "other2")),
             nodes=4,
         ),
+        still=True,
     ),
     "deaf_witness": Named(
         "10c: one node hears nobody, and accuses all",
@@ -161,11 +165,18 @@ NAMED: dict[str, Named] = {
         still=True,
     ),
     "stalled_witness": Named(
-        "10c: the only witness is stopped for 0.4 s", _of(f.Pause(AT, 0.4, "heir"), nodes=2), still=True
+        "10c: the only witness is stopped for 0.4 s, and the holder does not reach the API server",
+        _of(f.ApiCut(AT - 0.5, 5.0, "holder"), f.Pause(AT, 0.4, "heir"), nodes=2),
+        still=True,
     ),
     "cut_off": Named(
         "11: the holder hears neither witness nor anchor, but reaches the API server",
         _of(f.Isolate(AT, 25.0, "holder")),
+        moved=True,
+    ),
+    "cut_off_entirely": Named(
+        "11: the holder hears nobody at all",
+        _of(f.Isolate(AT, 25.0, "holder"), f.ApiCut(AT, 25.0, "holder"), hold=False),
         moved=True,
     ),
     "anchors_lost": Named(
@@ -212,9 +223,7 @@ NAMED: dict[str, Named] = {
     ),
     "mode_changes": Named(
         "hellos pass again, and the pulse is stopped as the mode changes",
-        _of(
-            f.Deaf(0.0, AT), f.Pause(AT + 0.42, 5.0, "holder", "pulse"), f.Pause(AT + 0.43, 5.0, "holder", "agent", -1)
-        ),
+        _of(f.Deaf(0.0, AT), f.Pause(AT + 0.25, 5.0, "holder", "pulse")),
     ),
     "mode_change_lands_late": Named(
         "hellos pass again, and the write that says so ends unknown",
@@ -240,18 +249,19 @@ NAMED: dict[str, Named] = {
     "adopts_with_an_open_gift": Named(
         "the agent dies with a gift under way, which lands when the next one has adopted the seat",
         _of(
-            f.LateWrites(AT - 0.1, 1.0, "holder", 4.0),
+            f.LateWrites(AT - 0.1, 1.0, "holder", 0.8),
+            f.Cut(AT - 0.1, 9.0, "holder", "heir"),
             f.Refit(AT, 0.05, "g0", ("heir",)),
             f.Kill(AT + 0.04, 0.1, "holder", "agent"),
             f.Lag(AT + 0.5, 8.0, "holder", 4.0),
         ),
     ),
-    "lost_together": Named(
-        "two nodes are named for nothing in turn, and give what they have",
+    "views_differ": Named(
+        "two nodes differ about who may hold the group, and each names the other",
         _of(
-            f.Refit(AT, 15.0, "g0", ("heir",)),
-            f.Refit(AT + 0.01, 15.0, "g1", ("heir",)),
-            f.Refit(AT + 0.02, 15.0, "g2", ("heir",)),
+            f.Refit(AT, 20.0, "g0", ("holder",)),
+            f.Lag(AT + 0.3, 8.0, "heir", 6.0),
+            f.Refit(AT + 0.5, 15.0, "g0", ("heir",)),
         ),
         writes=12,
     ),

@@ -10,6 +10,7 @@ from roost.rendezvous import line
 from tests.simulation import faults as f
 
 if TYPE_CHECKING:
+    from tests.simulation.node import Process
     from tests.simulation.world import World
 
 
@@ -75,17 +76,27 @@ class Strikes:
                     if after < 0:
                         self._pause(name, kind, seconds)
                     else:
-                        process.trap = (after, partial(self._pause, name, kind, seconds))
+                        self._trap(process, after, seconds, partial(self._pause, name, kind, seconds))
             case f.Kill(_, seconds, name, part, after):
                 node = world.nodes[name]
                 process = node.pulse if part == "pulse" else node.agent
                 if process.alive and after < 0:
                     node.kill(part, seconds)
                 elif process.alive:
-                    process.trap = (after, partial(node.kill, part, seconds))
+                    self._trap(process, after, seconds, partial(node.kill, part, seconds))
             case f.Rest(_, seconds, name) | f.Leave(_, seconds, name):
                 world.nodes[name].terminate(rest=isinstance(fault, f.Rest))
                 world.after(max(0.5, seconds), self._start_again, name)
+
+    def _trap(self, process: "Process", after: int, seconds: float, spring: Callable[[], None]) -> None:
+        """It springs in the midst of the next step that does so much; if none does so soon, it is taken away."""
+        process.trap = trap = (after, spring)
+
+        def disarm() -> None:
+            if process.trap is trap:
+                process.trap = None
+
+        self.world.after(seconds, disarm)
 
     def _machine(self, fault: f.Fault) -> None:
         match fault:
@@ -211,9 +222,9 @@ class Strikes:
             case f.ApiCut(_, seconds, name):
                 world.apart_from_api.update([name])
                 world.after(seconds, world.apart_from_api.subtract, [name])
-            case f.ApiSlow(_, seconds, most):
-                world.requests.slow = most
-                world.after(seconds, setattr, world.requests, "slow", 0.0)
+            case f.ApiSlow(_, seconds, most, share):
+                world.requests.slow = (most, share)
+                world.after(seconds, setattr, world.requests, "slow", None)
             case f.LateWrites(_, seconds, name, late):
                 world.requests.late[name] = late
                 world.after(seconds, world.requests.late.pop, name, None)
@@ -243,6 +254,7 @@ class Strikes:
                 number = store.next()
                 store.replace_table(Table(f"uid-{number}", str(number)), "somebody")
             case f.TableRestored(_, age):
+                self.world.checks.tampered_at = self.world.now
                 then = next((t for when, t in reversed(self.world.tables) if when <= self.world.now - age), None)
                 if then is not None:
                     number = store.next()
@@ -262,5 +274,6 @@ class Strikes:
             else row
             for row in table.groups
         )
+        self.world.checks.tampered_at = self.world.now
         edited = replace(table, revision=table.revision + 1, resource_version=str(store.next()), groups=rows)
         store.replace_table(edited, "somebody")

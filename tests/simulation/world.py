@@ -193,8 +193,9 @@ class World:
 
     def rewish(self) -> None:
         for node in self.nodes.values():
-            if node.agent.alive and self.watches[node.name].began:
-                node.agent.post(node.agent.life, self.wish(node))
+            watch = self.watches[node.name]
+            if node.agent.alive and watch.began:
+                self.after(0.0 if watch.lag < 0.1 else watch.lag, node.agent.post, node.agent.life, self.wish(node))
 
     def cached(self, age: float) -> tuple[Table | None, dict[str, Any], list[Any]]:
         """Table and Leases as they were so long ago, and what a watch from there on shows."""
