@@ -1,18 +1,14 @@
 """The gate in the kernel: its rules through the nft program, its sets by nfnetlink."""
 
 import errno
-import fcntl
 import os
-import socket
-import struct
-import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Self
 
-from nodeagent.gate import nfnetlink, plan, rules
-from nodeagent.gate.kernel import Socket
+from nodeagent.gate import nfnetlink, nft, plan, rules
+from nodeagent.gate.kernel import Socket, hardware
 from nodeagent.gate.nfnetlink import Element, Place, Request
 from nodeagent.gate.permits import Permits as Permits  # noqa: PLC0414 - offered here too
 from nodeagent.gate.permits import key
@@ -31,9 +27,7 @@ from nodeagent.gate.plan import (
 )
 from nodeagent.gate.rules import Form, Table
 
-_NFT_TIMEOUT = 10.0  # seconds; it takes 20 ms
 _LENGTHS = {4: 4, 6: 16}  # octets of an address
-_SIOCGIFHWADDR = 0x8927  # linux/sockios.h
 
 
 class Gates:
@@ -219,7 +213,7 @@ class Gates:
 
     def _add(self, device: str, *, anew: bool) -> None:
         if self._form.chains:
-            _nft(rules.chain_of(device, anew=anew))
+            nft.load(rules.chain_of(device, anew=anew))
             return
         for table in self._form.tables:
             self._socket.commit(nfnetlink.add(Place(table.family, TABLE, DEVICES), [Element(key(device))]))
@@ -229,7 +223,7 @@ class Gates:
         del self._held[device]
         self.permits.revoke(device)
         if self._form.chains:
-            _nft(rules.without_chain(rules.chain_name(device)))
+            nft.load(rules.without_chain(rules.chain_name(device)))
             return
         for table in self._form.tables:
             gone = nfnetlink.delete(Place(table.family, TABLE, DEVICES), [Element(key(device))])
@@ -258,21 +252,17 @@ class Gates:
         return True
 
     def _impossible(self, form: Form) -> str:
-        """Why the kernel cannot have a gate of *form*, in nft's words; "" if it can. Tries, and leaves nothing."""
-        try:
-            _nft(rules.replacement(form, self._present(), frozenset(), (), ["lo"]), "--check")
-        except KernelRefused as refused:
-            return str(refused).splitlines()[0]
-        return ""
+        """Why the kernel cannot have a gate of *form*; "" if it can."""
+        return nft.refusal(rules.replacement(form, self._present(), frozenset(), (), ["lo"]))
 
     def _replace(self) -> None:
         present = self._present()
         vips, ranges = self._fenced_by_what_is_there(present)
         fit = [device for device in self.devices if not plan.unfit(device, hardware(device))]
         try:
-            _nft(rules.replacement(self._form, present, vips, ranges, fit))
+            nft.load(rules.replacement(self._form, present, vips, ranges, fit))
         except KernelRefused:  # one of the devices is at fault: fence() will find out which
-            _nft(rules.replacement(self._form, present, vips, ranges, ()))
+            nft.load(rules.replacement(self._form, present, vips, ranges, ()))
         self._vips, self._ranges, self._held = vips, ranges, {}
 
     def _fenced_by_what_is_there(self, present: Iterable[Table]) -> tuple[frozenset[Address], tuple[Range, ...]]:
@@ -291,7 +281,7 @@ class Gates:
             return
         self._ranges = None
         try:
-            _nft(rules.pools(self._form, want))
+            nft.load(rules.pools(self._form, want))
         except KernelRefused as error:
             if not self._present():
                 raise NoGate from error
@@ -414,19 +404,6 @@ class Gate:
             self._gates.remove()
 
 
-def hardware(device: str) -> int | None:
-    """The ARPHRD_* type of *device* (linux/if_arp.h); None if there is no such device in this network namespace."""
-    name = device.encode()
-    if len(name) >= plan.NAME_LENGTH:
-        return None
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        try:
-            answer = fcntl.ioctl(asking, _SIOCGIFHWADDR, struct.pack("16s24x", name))
-        except OSError:
-            return None
-    return int(struct.unpack_from("H", answer, 16)[0])
-
-
 def _addresses(elements: Iterable[Element], version: int) -> set[Address]:
     return {ip_address(element.key) for element in elements if len(element.key) == _LENGTHS[version]}
 
@@ -458,17 +435,3 @@ def _devices(hook: bytes) -> list[str]:
     if not several and nfnetlink.HOOK_DEVICE in fields:
         several = [fields[nfnetlink.HOOK_DEVICE]]
     return [name.rstrip(b"\0").decode() for name in several]
-
-
-def _nft(text: str, *options: str) -> None:
-    """Have the nft program load *text*; its own words are in the error."""
-    try:
-        done = subprocess.run(
-            ["nft", *options, "-f", "-"], input=text, capture_output=True, text=True, timeout=_NFT_TIMEOUT, check=False
-        )
-    except FileNotFoundError as error:
-        raise Unsupported("the program nft is missing: install the package nftables") from error
-    except subprocess.TimeoutExpired as error:
-        raise KernelRefused(errno.ETIMEDOUT, "nft") from error
-    if done.returncode:
-        raise KernelRefused(errno.EINVAL, f"nft could not load the gate: {done.stderr.strip()}")

@@ -1,17 +1,20 @@
 """A socket to nf_tables: transactions and questions, each answered before the call returns."""
 
 import errno
+import fcntl
 import socket
+import struct
 from collections.abc import Iterable, Sequence
 
 from nodeagent.gate import nfnetlink
 from nodeagent.gate.nfnetlink import Answer, Element, Place, Request
-from nodeagent.gate.plan import KernelRefused, Unsupported
+from nodeagent.gate.plan import NAME_LENGTH, KernelRefused, Unsupported
 
 _NETLINK_NETFILTER = 12  # linux/netlink.h
 _SOL_NETLINK, _NETLINK_CAP_ACK = 270, 10
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33  # asm-generic/socket.h
 _BUFFER = 4 << 20  # octets; a transaction must fit, see plan.LARGEST
+_SIOCGIFHWADDR = 0x8927  # linux/sockios.h
 
 
 class Socket:
@@ -133,6 +136,19 @@ class Socket:
             return self._socket.recv(1 << 17)
         except OSError as error:
             raise KernelRefused(error.errno or errno.EIO, f"answer to a {what}") from error
+
+
+def hardware(device: str) -> int | None:
+    """The ARPHRD_* type of *device* (linux/if_arp.h); None if there is no such device in this network namespace."""
+    name = device.encode()
+    if len(name) >= NAME_LENGTH:
+        return None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            answer = fcntl.ioctl(asking, _SIOCGIFHWADDR, struct.pack("16s24x", name))
+        except OSError:
+            return None
+    return int(struct.unpack_from("H", answer, 16)[0])
 
 
 def _attributes(kind: int, value: str) -> bytes:

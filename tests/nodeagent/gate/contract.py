@@ -175,6 +175,17 @@ class PermitsContract:
             assert devices.permits.left("uplink") is None
         assert devices.permits.left("second") is not None
 
+    def test_two_processes_share_one_permit(self, devices: Devices) -> None:
+        """What one gives, prolongs or ends is given, prolonged or ended for the other; none makes a second one."""
+        one, other = devices.gates.permits, devices.permits
+        one.create("uplink", 5000)
+        with pytest.raises(KernelRefused):
+            other.create("uplink", 5000)
+        assert other.refresh("uplink", 60_000)
+        assert (one.left("uplink") or 0) > 50_000
+        one.revoke("uplink")
+        assert not other.refresh("uplink", 60_000)
+
     def test_feeding_ends_it_at_the_deadline(self, devices: Devices) -> None:
         assert devices.permits.feed("uplink", devices.clock() + 60, devices.clock)
         assert 50_000 < (devices.permits.left("uplink") or 0) <= 60_000
