@@ -219,18 +219,28 @@ class _Turn(Judging):
         state = self.state
         table = replace(wanted, revision=known.revision + 1, groups=counted(known, wanted))
         given = known.held_by(state.tenure) - table.held_by(state.tenure)
-        row, former = table.seat(state.me.node), known.seat(state.me.node)
         self.change(giving=state.giving | given, put=table)
-        if row is not None and former is not None and row.tenure == former.tenure and self.own_row() is not None:
-            if row.mode is Mode.RESTING and former.mode is not Mode.RESTING:
-                self.change(rest_until=self.now + state.settings.rest)
-            if (row.mode, row.witnesses) != (former.mode, former.witnesses):
-                self.change(open_rows=(*state.open_rows, row))
+        feeds_anew = self.open_row(known.seat(state.me.node), table.seat(state.me.node))
         self.claim()
-        if self.rules() == state.orders.rules or self.own_row() is None:
-            self.out.append(PutTable(table))
+        sent, obeyed = self.state.orders, self.state.obeyed
+        if feeds_anew and self.rules() != sent.rules:
+            self.change(put_after=sent.serial + 1)  # the orders that this step ends with
+        elif feeds_anew and obeyed < sent.serial:
+            self.change(put_after=sent.serial)
         else:
-            self.change(put_after=state.orders.serial + 1)
+            self.out.append(PutTable(table))
+
+    def open_row(self, former: Seat | None, row: Seat | None) -> bool:
+        """Note the own row as it may come to stand; False where it feeds the permit as before."""
+        state = self.state
+        if row is None or former is None or row.tenure != former.tenure or self.own_row() is None:
+            return False
+        if row.mode is Mode.RESTING and former.mode is not Mode.RESTING:
+            self.change(rest_until=self.now + state.settings.rest)
+        if (row.mode, row.witnesses) == (former.mode, former.witnesses):
+            return False
+        self.change(open_rows=(*state.open_rows, row))
+        return True
 
     def basis(self, table: Table) -> tuple[object, ...]:
         """What else a plan is made of, beside table and wish."""
@@ -325,7 +335,7 @@ class _Turn(Judging):
         )
 
     def unanchored(self) -> bool:
-        """Whether an anchor is lost here alone: others have had time to lose it too, or to find it again as this node."""
+        """Whether an anchor is lost here alone: others have had time to lose it too, or to find it again."""
         lost, others = self.state.anchor_lost, self.state.others_fit
         return lost is not None and others is not None and self.at(max(lost, others) + self.state.settings.grace)
 
