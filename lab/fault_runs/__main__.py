@@ -40,6 +40,7 @@ def faults(options: argparse.Namespace) -> Measured:
     """Do all that was asked for, in turn; one lab for all faults of a mode and a stage."""
     found = dict[tuple[Mode, str], list[list[Run]]]()
     chosen = [fault for fault in FAULTS if not options.only or fault.name in options.only]
+    began = time.monotonic()
     with closing(Theatre()) as theatre:
         for mode, stage in product(options.mode, Stage):
             for fault in (fault for fault in chosen if fault.stage is stage):
@@ -48,7 +49,7 @@ def faults(options: argparse.Namespace) -> Measured:
                     scene = theatre.scene(mode, stage)
                     runs = attempt(scene, fault)
                     found.setdefault((mode, fault.name), []).append(runs)
-                    print(f"{number}/{times} {sentence(fault, runs)}", flush=True)
+                    print(f"{time.monotonic() - began:5.0f} s  {number}/{times} {sentence(fault, runs)}", flush=True)
                     if all_complaints(fault, runs):
                         said = (f"{agent.name}:\n{agent.tail(LINES)}" for agent in scene.lab.agents.values())
                         print("\n".join(said), flush=True)

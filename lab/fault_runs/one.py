@@ -97,20 +97,20 @@ def failed(scene: Scene, fault: Fault, why: str) -> Run:
     return Run(fault.name, scene.mode, NOBODY, NOBODY, nothing, nothing, None, 0.0, 0.0, (why,), os.getloadavg()[0])
 
 
-def measure(scene: Scene, fault: Fault) -> list[Run]:
-    """Do *fault* until no client was late by its own fault, three times at most; all runs, the last is the one."""
+def measure(scene: Scene, fault: Fault, attempts: int = ATTEMPTS) -> list[Run]:
+    """Do *fault* until no client was late by its own fault, *attempts* times at most; all runs, the last is the one."""
     promise = fault.promise(scene.mode)
     timed = promise.gap is not None or promise.within is not None
     runs = [strike(scene, fault)]
-    while timed and runs[-1].late > LATE and len(runs) < ATTEMPTS:
+    while timed and runs[-1].late > LATE and len(runs) < attempts:
         runs.append(strike(scene, fault))
     return runs
 
 
-def attempt(scene: Scene, fault: Fault) -> list[Run]:
+def attempt(scene: Scene, fault: Fault, attempts: int = ATTEMPTS) -> list[Run]:
     """As `measure`; a run that comes to no end is one in which something was lost, and the last: its lab is no good."""
     try:
-        return measure(scene, fault)
+        return measure(scene, fault, attempts)
     except (LabError, ApiError) as error:
         return [failed(scene, fault, str(error).partition("\n")[0])]
 
