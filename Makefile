@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
-SEEDS ?= 300
+SEEDS ?= 500
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help docs setup test check unit demo lab lab-bin manifests bench faults changelog clean
+.PHONY: help docs setup test check unit simulation demo lab lab-bin manifests bench faults changelog clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -15,6 +15,7 @@ help:  ## this list
 setup: $(READY)  ## Python parts into .venv, Debian packages, Go parts into the cache; nothing else needs the network
 	@$(PY) -m lab.debian
 	@$(PY) -m lab.build
+	@$(PY) -m lab.kernel build
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0])'
@@ -37,7 +38,10 @@ check: $(READY)  ## format, lint, types, imports
 	$(VENV)/bin/lint-imports
 
 unit: $(READY)  ## the tests that need neither root nor the lab; seconds
-	@$(PY) -m pytest tests -q --ignore=tests/lab
+	@$(PY) tests/run.py unit
+
+simulation: setup  ## the protocol in a simulated cluster, and its models checked exhaustively
+	@SEEDS=$(SEEDS) $(PY) tests/run.py simulation
 
 lab: setup  ## a lab with Roost in it, and a shell
 	@$(PY) -m lab

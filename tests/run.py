@@ -1,6 +1,6 @@
 """Runs every test, two parts side by side (``make test``): labs wait more than they work, each in a world of its own.
 
-python tests/run.py [PART…]      a part is ``unit`` or a file of tests/lab; all of them by default
+python tests/run.py [PART…]      a part is ``unit``, ``simulation``, ``kernel`` or a file of tests/lab; all by default
 """
 
 import os
@@ -13,26 +13,40 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-UNIT = "unit"
+UNIT, SIMULATION, KERNEL = "unit", "simulation", "kernel"
+WHERE = {  # what pytest is given
+    UNIT: ["tests", "--ignore=tests/lab", "--ignore=tests/simulation", "--ignore=tests/kernel"],
+    SIMULATION: ["tests/simulation"],
+    KERNEL: ["tests/kernel"],
+}
 LANES = 2
-FIRST = ("test_nothing_left", "test_controller_kill", "test_faults", "test_answers", "test_bad_input")  # the long ones
+FIRST = (  # the long ones
+    "test_faults_witnessed_a",
+    "test_faults_witnessed_b",
+    "test_faults_witnessed_c",
+    "test_faults_leased",
+    "test_nothing_left",
+    "test_controller_kill",
+    "test_answers",
+    "test_bad_input",
+)
 COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
 
 
 def parts() -> list[str]:
-    """The unit tests, and each file of the lab; the long ones first, so that none of them is left for the end."""
+    """Each directory, and each file of the lab; the long ones first, so that none of them is left for the end."""
     files = sorted((ROOT / "tests" / "lab").glob("test_*.py"))
     rank = {name: number for number, name in enumerate(FIRST)}
     files.sort(key=lambda path: rank.get(path.stem, len(FIRST)))
     names = [str(path.relative_to(ROOT)) for path in files]
-    return [names[0], UNIT, *names[1:]]
+    return [names[0], SIMULATION, *names[1:4], UNIT, KERNEL, *names[4:]]
 
 
 def run(part: str) -> tuple[str, int, str, float]:
     """One pytest: the part, its exit code, all it printed, and how many seconds it took."""
     pytest = [sys.executable, "-m", "pytest", "-q", "--color=no"]
-    where = ["tests", "--ignore=tests/lab"] if part == UNIT else [part]
-    isolated = [] if part == UNIT else [sys.executable, "-m", "lab.isolate"]
+    where = WHERE.get(part, [part])
+    isolated = [] if part in WHERE else [sys.executable, "-m", "lab.isolate"]
     began = time.monotonic()
     done = subprocess.run(
         [*isolated, *pytest, *where],
