@@ -186,9 +186,17 @@ class Gates:
             return False
 
     def may_claim(self, address: Address, device: str) -> bool:
-        """Whether a claim for *address* may leave by *device* now, as far as we fenced and hold it."""
-        fenced = address in (self._vips or ()) or any(address in one for one in self._ranges or ())
-        return not fenced or (address in self._held.get(device, ()) and self.permitted(device))
+        """Whether a claim for *address* may leave by *device* now; while no gate stands, none may."""
+        try:
+            self._vips = self._vips if self._vips is not None else self._read_vips()
+            ranges = self._ranges if self._ranges is not None else self.read_ranges()
+            if address not in self._vips and not any(address in one for one in ranges):
+                return True
+            if device not in self._held:
+                self._held[device] = self._read_held(device)
+            return address in self._held[device] and self.permits.left(device) is not None
+        except NoGate:
+            return False
 
     def on(self, device: str) -> "Gate":
         """The gate of one device, sharing everything with this."""

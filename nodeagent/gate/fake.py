@@ -119,7 +119,9 @@ class FakeGates:
         return self.vips is not None and self.permits.left(device) is not None
 
     def may_claim(self, address: Address, device: str) -> bool:
-        fenced = address in (self.vips or ()) or any(address in one for one in self.ranges)
+        if self.vips is None:
+            return False
+        fenced = address in self.vips or any(address in one for one in self.ranges)
         return not fenced or (address in self.held.get(device, ()) and self.permitted(device))
 
     def remove(self) -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -577,6 +578,18 @@ def test_the_gate_returns_with_a_device_that_was_replaced(segment: Pair, gate: G
 
 def nft(text: str) -> None:
     subprocess.run(["nft", "-f", "-"], input=text, text=True, check=True)
+
+
+def test_an_heir_knows_at_once_what_may_not_be_claimed(segment: Pair, gate: Gate, form: Form) -> None:
+    gate.guard({VIP4}, [Range.parse("10.9.0.0/24")])
+    gate.hold({VIP4, VIP6})
+    gate.permit_create(60_000)
+    with Gates([UPLINK], forms=[form]) as heir:
+        heir.install()
+        assert heir.may_claim(VIP4, UPLINK)
+        assert not heir.may_claim(VIP4, SECOND)
+        assert not heir.may_claim(ip_address("10.9.0.9"), UPLINK)
+        assert heir.may_claim(OTHER4, UPLINK)
 
 
 def test_nft_takes_the_rules_with_what_they_fence_in_them(segment: Pair, form: Form) -> None:

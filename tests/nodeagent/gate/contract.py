@@ -324,6 +324,15 @@ class GatesContract:
         assert gates.read("uplink").held == {TWO}
         assert gates.may_claim(TWO, "uplink")
 
+    def test_no_claim_may_leave_while_no_gate_stands(self, devices: Devices) -> None:
+        gates = devices.gates
+        gates.guard({ONE})
+        gates.hold("uplink", {ONE})
+        devices.permits.create("uplink", 60_000)
+        gates.remove()
+        assert not gates.may_claim(ONE, "uplink")
+        assert not gates.permitted("uplink")
+
     def test_the_gate_of_one_device_is_one_of_several(self, devices: Devices) -> None:
         one = devices.gates.on("second")
         one.guard({ONE})
