@@ -7,7 +7,7 @@ import os
 import resource
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Protocol
 
 from nodeagent.gate.plan import KernelRefused, NoGate
@@ -153,9 +153,11 @@ class Wire:
                 return True
         return False
 
-    def receive(self) -> Iterator[tuple[bytes, str]]:
-        """What came, and from which address, up to a batch."""
+    def receive(self, ready: Container[int]) -> Iterator[tuple[bytes, str]]:
+        """What came to sockets that are *ready*, and from which address, up to a batch."""
         for each in self._sockets.values():
+            if each.fileno() not in ready:
+                continue
             for _ in range(BATCH):
                 try:
                     datagram, address = each.recvfrom(2048)

@@ -55,19 +55,21 @@ class Pulse:
         """Go on until the agent ends for good; its exit code. The permit is left as it is: a rest outlives us."""
         woken = _waker(self._signals)
         while self.code is None:
-            self._wait(woken)
+            ready = self._wait(woken)
             moment = now()
             for segment in self._segments.values():
-                segment.open(moment)
                 segment.tick(moment)
-                segment.receive()
-            for packet in self.agent.receive(moment):
-                self._take(packet)
-            self._pass_on_signals(moment)
-            self._look_after(now())
+                segment.receive(ready)
+            if self.agent.end is not None and self.agent.end.fileno() in ready:
+                for packet in self.agent.receive(moment):
+                    self._take(packet)
+            if self._signals or not self.agent.runs or moment - self._looked > LOOKED / 2:
+                self._pass_on_signals(moment)
+                self._look_after(moment)
         return self.code
 
-    def _wait(self, woken: socket.socket) -> None:
+    def _wait(self, woken: socket.socket) -> list[int]:
+        """Until something happens or is due; the numbers of what can be read."""
         segments = self._segments.values()
         heard = [woken.fileno(), *(number for segment in segments for number in segment.filenos())]
         if self.agent.end is not None:
@@ -76,9 +78,11 @@ class Pulse:
         wakes = [self._looked + LOOKED, *(segment.beat.state.wake for segment in segments)]
         if not self.agent.runs:
             wakes.append(self._restart)
+        ready: list[int]
         ready, _, _ = select.select(heard, [], [], max(0.0, min(wakes) - now()))
         if woken.fileno() in ready:
             woken.recv(64)
+        return ready
 
     # -- what the agent says
 
@@ -123,6 +127,7 @@ class Pulse:
             known = Segment(asked, self._life, self._permits, self._keys, self._tell)
             self._segments[asked.segment] = known
         known.came()
+        known.open(now())
 
     def _close(self, name: str) -> None:
         segment = self._segments.pop(name)
@@ -147,6 +152,8 @@ class Pulse:
                     self.code = 128 + number
 
     def _look_after(self, moment: float) -> None:
+        for segment in self._segments.values():
+            segment.look_after(moment)
         code = self.agent.ended()
         if code is not None:
             self._ended(code, moment)

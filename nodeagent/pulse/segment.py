@@ -1,7 +1,7 @@
 """The pulse of one segment: its beat, and its datagrams on one device."""
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from typing import Protocol
 
 from nodeagent.model import Done, Echoing, Here, News, Orders, Over
@@ -61,22 +61,22 @@ class Segment:
             return
         if self.wire is not None and moment - state.wake > LATE * state.orders.profile.hello:
             for _ in range(WAITED):  # what waited so long is no news
-                self.counts["stalled"] += sum(1 for _ in self.wire.receive())
+                self.counts["stalled"] += sum(1 for _ in self.wire.receive(self.filenos()))
         self.beat.happen(moment, Tick())
-        self.complain()
+
+    def look_after(self, moment: float) -> None:
+        """Have a wire, and say how it goes: what is wrong once, figures now and then."""
+        self.open(moment)
         if self.listened and moment - self._told >= TOLD:
             self._told = moment
             self._tell(Tally(self.asked.segment, tuple(sorted(self.counts.items()))))
-
-    def complain(self) -> None:
-        """Say what is wrong, once."""
         text = self.beat.permission.trouble or self._no_wire
         if self.listened and text != self._trouble:
             self._trouble = text
             self._tell(Trouble(self.asked.segment, text), (Trouble, self.asked.segment))
 
-    def receive(self) -> None:
-        for datagram, address in self.wire.receive() if self.wire is not None else ():
+    def receive(self, ready: Container[int]) -> None:
+        for datagram, address in self.wire.receive(ready) if self.wire is not None else ():
             moment = now()
             opened = wire.unpack(datagram, self.asked.segment, self._keys)
             if isinstance(opened, wire.Drop):

@@ -40,6 +40,7 @@ FORGOTTEN = 600.0  # seconds
 MOST_SENDERS = 4096
 
 _KINDS: tuple[type[Message], ...] = (Hello, Echo, Silent, Ask, Gone, Told)  # the order is what a kind's number means
+_FIELDS = {kind: tuple((field.name, field.type) for field in fields(kind)) for kind in _KINDS}
 _HEADER = struct.Struct(">2sBBQQQ")
 _INT, _FLOAT = struct.Struct(">Q"), struct.Struct(">d")
 _LONGEST_WAIT = 3600.0  # seconds; no permit is that long
@@ -65,8 +66,8 @@ def pack(message: Message, stamp: Stamp, segment: str, key: bytes) -> bytes:
     """The datagram; of a long list of ended tenures as many as fit (the table has all of them)."""
     header = _HEADER.pack(MAGIC, VERSION, _KINDS.index(type(message)), *stamp)
     body = bytearray(header)
-    for field in fields(message):
-        _write(body, field.type, getattr(message, field.name))
+    for name, form in _FIELDS[type(message)]:
+        _write(body, form, getattr(message, name))
     return bytes(body) + _signature(bytes(body), segment, key)
 
 
@@ -135,7 +136,7 @@ class _Reader:
         self._octets, self._at = octets, at
 
     def message(self, kind: type[Message]) -> Message:
-        values = [self._value(field.type) for field in fields(kind)]
+        values = [self._value(form) for _, form in _FIELDS[kind]]
         if self._at != len(self._octets):
             raise ValueError("octets are left")
         return kind(*values)
