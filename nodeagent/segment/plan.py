@@ -325,7 +325,9 @@ class _Turn(Judging):
     def giver(self, group: str) -> str:
         """Who gave *group* a moment ago, and shall not have it back at once."""
         gained = self.state.gained.get(group)
-        return gained.giver if gained is not None and self.now < gained.at + self.state.settings.grace else ""
+        if gained is None or not gained.giver or self.at(gained.at + self.state.settings.grace):
+            return ""
+        return gained.giver
 
     def fit(self, group: str, wish: Wish) -> bool:
         """A group that nobody wants any more is no reason to give it away."""
