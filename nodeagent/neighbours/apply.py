@@ -104,7 +104,7 @@ class Announcer:
         self._wire, self._clock, self._may = wire, clock, may
         self._state = State.silent(settings)
         self._defended: dict[Address, float] = {}  # when each was last defended
-        self._to_defend: set[Address] = set()
+        self._to_defend: dict[Address, float] = {}  # when each may be
         self._all_again = float("-inf")
         self._changed = asyncio.Event()
 
@@ -115,6 +115,7 @@ class Announcer:
             self._state = plan.stop(self._state, gone)
             for vip in gone:
                 self._defended.pop(vip, None)
+                self._to_defend.pop(vip, None)
         if new := vips - have:
             self.again(new)
 
@@ -126,13 +127,13 @@ class Announcer:
     def defend(self, vips: Iterable[Address]) -> None:
         """Announce those of *vips* that are announced here once more, for somebody else was heard to claim them.
 
-        Each at most once a second, all within the slow rate: a forger is answered, but commands no flood.
+        Each at most once a second, all within the slow rate: a forger is answered, but commands no flood. The last word
+        is ours: what is heard within that second is answered at its end.
         """
         now = self._clock.now()
         for vip in vips:
-            if vip in self.announced and now - self._defended.get(vip, float("-inf")) >= DEFENCE:
-                self._defended[vip] = now
-                self._to_defend.add(vip)
+            if vip in self.announced and vip not in self._to_defend:
+                self._to_defend[vip] = max(now, self._defended.get(vip, float("-inf")) + DEFENCE)
                 self._changed.set()
 
     def heard_back(self) -> None:
@@ -147,15 +148,18 @@ class Announcer:
         while True:
             self._changed.clear()
             now = self._clock.now()
-            to_defend, self._to_defend = self._to_defend, set()
-            if to_defend:
-                self._state = plan.defend(self._state, to_defend, now)
+            if ripe := {vip for vip, at in self._to_defend.items() if at <= now}:
+                self._state = plan.defend(self._state, ripe, now)
+                for vip in ripe:
+                    self._defended[vip] = now
+                    del self._to_defend[vip]
             due = plan.due(self._state, now)
             self._state = due.state
             allowed = [turn for turn in due.turns if self._may(turn.vip)]
             self.sent += self._wire.send([plan.frame(turn, self.mac) for turn in allowed])
             self.sent += Sent(refused=len(due.turns) - len(allowed))
-            await self._until(due.wake)
+            wakes = [*self._to_defend.values(), *([due.wake] if due.wake is not None else [])]
+            await self._until(min(wakes, default=None))
 
     async def _until(self, wake: float | None) -> None:
         """Return at *wake*, or when there is something new."""

@@ -105,6 +105,18 @@ async def test_a_claimed_vip_is_defended_once_a_second_and_no_other(wire: Listen
     assert seen == {str(ONE): 2 * 2, str(SIX): 2}
 
 
+async def test_the_last_word_is_ours(wire: Listening) -> None:
+    announcer = Silent(wire, FakeClock())
+    announcer.want({ONE})
+    await announcer.runs(4)
+    announcer.defend([ONE])
+    await announcer.runs(0.2)
+    announcer.defend([ONE])  # heard within the second after
+    assert await announcer.runs(0.5) == {}
+    assert await announcer.runs(0.5) == {str(ONE): 2}
+    assert await announcer.runs(2) == {}, "answered once"
+
+
 async def test_when_one_is_heard_who_is_no_more_all_is_announced_again_once_a_second(wire: Listening) -> None:
     announcer = Silent(wire, FakeClock())
     announcer.want({TWO, SIX})
