@@ -17,9 +17,9 @@ class Lab(Faults):
         """A listener for every claim frame of *addresses* (none: of all) on the data switch (a context manager)."""
         return ClaimProbe(addresses)
 
-    def ask(self, *addresses: str, every: float = 0.020) -> AskProbe:
-        """ARP and NDP questions for *addresses*, over and over (a context manager)."""
-        return AskProbe(addresses, every=every)
+    def ask(self, *addresses: str, every: float = 0.020, segment: str = "data") -> AskProbe:
+        """ARP and NDP questions for *addresses* on a data segment, over and over (a context manager)."""
+        return AskProbe(addresses, every=every, segment=segment)
 
     def api_requests(self) -> RequestMeter:
         """Counts requests to the API server by user, verb and resource, from now on."""

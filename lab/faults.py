@@ -4,7 +4,7 @@ import signal
 import uuid
 
 from lab import network
-from lab.network import NO_DAD, SEGMENTS, STRANGER, Leg, ip
+from lab.network import NO_DAD, STRANGER, Leg, ip
 from lab.probe import Companion
 from lab.programs import Programs
 from lab.run import wait_for
@@ -37,7 +37,7 @@ class Faults(Programs):
         one = self.nodes[node]
         one.scrap()
         one.boot(self.numbers)
-        self._down -= {(node, segment) for segment in SEGMENTS}
+        self._down -= {(node, segment) for segment in self.segments}
         for pod in self.pods.on(one):
             self.pods.start(pod)
         one.register(self.admin)

@@ -17,7 +17,7 @@ ETH_P_ALL = 3
 SO_ATTACH_FILTER, SO_RCVBUFFORCE, SO_TIMESTAMPNS = 26, 33, 35  # asm-generic/socket.h
 SOL_PACKET, PACKET_STATISTICS = 263, 6  # linux/if_packet.h
 BUFFER = 64 << 20
-SUFFIX = "-data"  # the names of the ports, as lab.network.Leg makes them
+SUFFIXES = ("-data", "-data2")  # the names of the ports, as lab.network.Leg makes them
 
 # Classic BPF (linux/filter.h): ARP, and IPv6 that is neither TCP nor UDP; everything else never leaves the kernel.
 LDH, LDB, JEQ, RET = 0x28, 0x30, 0x15, 0x06
@@ -55,7 +55,7 @@ class Listener:
                 return
             except OSError:  # a port went away: the kernel says so once
                 continue
-            if direction == socket.PACKET_OUTGOING or not port.endswith(SUFFIX):
+            if direction == socket.PACKET_OUTGOING or not port.endswith(SUFFIXES):
                 continue
             claim = read_claim(frame, _stamp(extra), port)
             if claim is not None:

@@ -1,10 +1,10 @@
-"""The wiring of the lab: network namespaces, two bridges in a switch, and who has which address."""
+"""The wiring of the lab: network namespaces, the bridges of a switch, and who has which address."""
 
 import ctypes
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
@@ -15,8 +15,11 @@ CLONE_NEWNET = 0x4000_0000  # linux/sched.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 SEGMENTS = ("mgmt", "data")  # mgmt: the API and the pods' own network; data: the clients, where VIPs are claimed
+SECOND = "data2"  # more clients, in a lab that has it
 DATA4, DATA6 = IPv4Network("10.60.0.0/24"), IPv6Network("fd60::/64")
 MGMT4, MGMT6 = IPv4Network("10.50.0.0/24"), IPv6Network("fd50::/64")
+SECOND4, SECOND6 = IPv4Network("10.61.0.0/24"), IPv6Network("fd61::/64")
+SUBNETS = {"mgmt": (MGMT4, MGMT6), "data": (DATA4, DATA6), SECOND: (SECOND4, SECOND6)}
 PODS4, PODS6 = IPv4Network("10.244.0.0/16"), IPv6Network("fd44::/48")
 
 DRIVER, GATEWAY, CONTROL, FIRST_NODE, CLIENT, OBSERVER, STRANGER = 1, 1, 10, 11, 100, 101, 102  # their last bytes
@@ -42,12 +45,12 @@ class Leg:
 
     @property
     def address4(self) -> IPv4Address:
-        return (DATA4 if self.segment == "data" else MGMT4)[self.host]
+        return SUBNETS[self.segment][0][self.host]
 
     @property
     def address6(self) -> IPv6Address:
         """The same last figures as of the IPv4 address, so that people see whose it is."""
-        return (DATA6 if self.segment == "data" else MGMT6)[int(str(self.host), 16)]
+        return SUBNETS[self.segment][1][int(str(self.host), 16)]
 
     @property
     def mac(self) -> str:
@@ -111,14 +114,14 @@ def make_namespace(name: str, values: Mapping[str, str | int]) -> None:
     sysctl(name, values)
 
 
-def make_switch() -> None:
-    """Two bridges that learn, without spanning tree, and that speak no IP of their own."""
+def make_switch(segments: Sequence[str] = SEGMENTS) -> None:
+    """A bridge for each of *segments*, that learns, without spanning tree, and that speak no IP of their own."""
     make_namespace("switch", {"ipv6.conf.all.disable_ipv6": 1, "ipv6.conf.default.disable_ipv6": 1})
     ip(
-        (f"link add {segment} type bridge stp_state 0 forward_delay 0 mcast_snooping 0" for segment in SEGMENTS),
+        (f"link add {segment} type bridge stp_state 0 forward_delay 0 mcast_snooping 0" for segment in segments),
         "switch",
     )
-    ip((f"link set {segment} up" for segment in SEGMENTS), "switch")
+    ip((f"link set {segment} up" for segment in segments), "switch")
 
 
 def plug(leg: Leg, *, ipv6: bool) -> None:

@@ -35,7 +35,7 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 # In the node's own namespace, as a firewall of the machine would do it. All nodes have it, so nothing gets through.
 DEAF = """table inet lab {{
-  chain input {{ type filter hook input priority -300; iifname "data" udp dport {port} drop; }}
+  chain input {{ type filter hook input priority -300; iifname "data*" udp dport {port} drop; }}
 }}
 """
 
@@ -55,7 +55,8 @@ class Node:
     number: int
     work: Path
     ipv6: bool
-    deaf_to: int = 0  # UDP port of which nothing comes in on its data link; 0: all does
+    deaf_to: int = 0  # UDP port of which nothing comes in on its data links; 0: all does
+    segments: tuple[str, ...] = SEGMENTS
     machine_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     boot_id: str = ""
     powered: bool = False
@@ -80,7 +81,7 @@ class Node:
         self.boot_id = str(uuid.uuid4())
         make_namespace(self.name, ROUTER | NO_DAD)
         self._anchor()
-        for segment in SEGMENTS:
+        for segment in self.segments:
             plug(self.leg(segment), ipv6=self.ipv6)
         ip(self._routes(numbers), self.name)
         if self.deaf_to:
@@ -166,11 +167,11 @@ class Node:
         return self.start("kube-proxy", str(binaries / "kube-proxy"), f"--config={file}")
 
     def cut_power(self) -> None:
-        """Dead at once: both links at the switch, then every process. What its kernel still holds reaches nobody.
+        """Dead at once: its links at the switch, then every process. What its kernel still holds reaches nobody.
 
         The way to the API server goes first: an agent that sees its data link go could hand over in the moment between.
         """
-        ip((f"link set {self.leg(segment).port} down" for segment in ("mgmt", "data")), "switch")
+        ip((f"link set {self.leg(segment).port} down" for segment in self.segments), "switch")
         self.kill_all()
 
     def kill_all(self) -> None:
@@ -184,7 +185,7 @@ class Node:
 
     def scrap(self) -> None:
         """Throw the kernel state of a dead node away."""
-        for segment in SEGMENTS:
+        for segment in self.segments:
             unplug(self.leg(segment))
         remove_namespace(self.name)
 

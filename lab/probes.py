@@ -133,8 +133,8 @@ class ClaimProbe(_Probe):
 class AskProbe(_Probe):
     """Asks for *addresses* every 20 ms from a station of its own, so that holders claim and silence shows."""
 
-    def __init__(self, addresses: Iterable[str], *, every: float = ASK_EVERY) -> None:
-        leg = Leg("observer", "data", OBSERVER)
+    def __init__(self, addresses: Iterable[str], *, every: float = ASK_EVERY, segment: str = "data") -> None:
+        leg = Leg("observer", segment, OBSERVER)
         own = (leg.mac, str(leg.address4), str(leg.address6))
         super().__init__(Companion("lab.ask", leg.segment, *own, str(every), *addresses, netns="observer"))
 

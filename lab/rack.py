@@ -38,16 +38,19 @@ class Rack:
         ipv6: bool = True,
         kube_proxy: ProxySettings | str = "nftables",
         witnesses: bool = True,
+        second: bool = False,
     ) -> None:
         """*nodes*: 1 to 10, called n1, n2, …; *kube_proxy*: nftables, iptables, or all its settings.
 
-        *witnesses*: whether the agents' hellos pass; without, every node's data link drops them.
+        *witnesses*: whether the agents' hellos pass; without, every node's data link drops them. *second*: a second
+        data network, data2, with all nodes, the client and the observer on it.
         """
         if not 1 <= nodes <= MOST_NODES:
             raise ValueError(f"a lab has 1 to {MOST_NODES} nodes, not {nodes}")
         self.ipv6 = ipv6
         self.proxy = kube_proxy if isinstance(kube_proxy, ProxySettings) else ProxySettings(mode=kube_proxy)
         self.witnesses = witnesses
+        self.segments = (*network.SEGMENTS, network.SECOND) if second else network.SEGMENTS
         self.numbers = range(1, nodes + 1)
         self.times: dict[str, float] = {}  # what of the start was done, seconds after its begin
 
@@ -74,7 +77,8 @@ class Rack:
         self.work = Path(tempfile.mkdtemp(prefix="lab-", dir=isolate.INSIDE))
         deaf_to = 0 if self.witnesses else PULSE_PORT
         self.nodes = {
-            f"n{number}": Node(number, self.work / f"n{number}", self.ipv6, deaf_to) for number in self.numbers
+            f"n{number}": Node(number, self.work / f"n{number}", self.ipv6, deaf_to, self.segments)
+            for number in self.numbers
         }
         self.control = ControlPlane(self.binaries, self.work, self.ipv6)
         self._clients: list[Api] = []
@@ -87,7 +91,7 @@ class Rack:
             raise
 
     def _start(self) -> None:
-        network.make_switch()
+        network.make_switch(self.segments)
         network.plug(Leg("", "mgmt", DRIVER), ipv6=self.ipv6)
         with ThreadPoolExecutor(max_workers=4) as pool:
             control = pool.submit(self.control.start)
@@ -123,6 +127,8 @@ class Rack:
         for name, host in network.STATIONS.items():
             network.make_namespace(name, NO_DAD)
             network.plug(Leg(name, "data", host), ipv6=self.ipv6)
+            if network.SECOND in self.segments and name != "gateway":
+                network.plug(Leg(name, network.SECOND, host), ipv6=self.ipv6)
 
     def _join(self, node: Node) -> None:
         """Make a node that runs part of the cluster."""
