@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from nodeagent.model import (
     DRIFT,
     LEAVES,
+    PROFILES,
     Done,
     Echoed,
     Echoing,
@@ -20,7 +21,6 @@ from nodeagent.model import (
     Over,
     Passed,
     Peer,
-    Profile,
     Returned,
     Until,
     Vote,
@@ -32,6 +32,7 @@ from nodeagent.pulse.messages import Ask, Echo, Gone, Hello, Message, Silent, To
 LATE = 2.5  # hellos; a tick later than this says that we were stalled, and may have missed what others said
 ECHO_FADES = 4.0  # hellos without an echo until a witness is taken for silent
 REMEMBERED = 64  # hellos whose time of sending is kept
+LONGEST = DRIFT * max(profile.permit for profile in PROFILES.values()) + LEAVES  # seconds that any permit may stand
 KEPT = 600.0  # seconds that the record of a tenure's last echo is kept
 
 
@@ -182,7 +183,7 @@ class _Turn:
         watched = {peer.node: self._first_seen(peer) for peer in orders.peers}
         self.change(orders=orders, watched=watched)
         live = {(peer.node, peer.tenure) for peer in orders.peers}
-        for peer in former.peers:
+        for peer in former.peers if orders.ready else ():
             if (peer.node, peer.tenure) not in live:
                 self.bury(peer.node, peer.tenure)
         if orders.tenure != former.tenure:
@@ -367,13 +368,12 @@ class _Turn:
     def bury(self, node: str, tenure: int) -> float:
         """Never echo that tenure again. Returns until when a permit may stand that an echo of ours fed.
 
-        Without a record in this life it counts from the beginning of this life: before, a former one may have echoed.
+        Without a record in this life it counts from the beginning of this life: before, a former one may have echoed,
+        whatever the profile.
         """
         key, state = (node, tenure), self.state
         if key not in state.gone:
-            profile: Profile = state.orders.profile
-            none = state.born + DRIFT * profile.permit + LEAVES
-            until = state.fed[key].until if key in state.fed else none
+            until = state.fed[key].until if key in state.fed else state.born + LONGEST
             self.change(gone={**state.gone, key: until})
         return self.state.gone[key]
 

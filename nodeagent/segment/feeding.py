@@ -194,7 +194,7 @@ class Feeding(Learning):
     def order(self) -> None:
         """Tell the pulse what has changed for it."""
         state, wish = self.state, self.state.wish
-        if state.here is None or wish is None:
+        if state.here is None or wish is None or state.table is None:
             return
         peers, questions, known = self.peers(), self.questions(), state.memory
         orders = Orders(
@@ -202,7 +202,7 @@ class Feeding(Learning):
             profile=wish.profile,
             tenure=state.tenure if self.own_row() is not None else 0,
             rules=self.rules(),
-            ready=state.table is not None,
+            ready=True,
             next_tenure=known.next_tenure if known is not None else 0,
             peers=peers,
             greeted=self.greeted(),

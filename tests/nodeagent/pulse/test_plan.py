@@ -36,6 +36,7 @@ from nodeagent.pulse.plan import AgentCame, AgentLost, Input, Output, Permit, Se
 ME, LIFE, BORN = "n1", 77, 1000.0
 T = Profile().permit
 WAITS = DRIFT * T + LEAVES
+FORGOT = DRIFT * PROFILES["Relaxed"].permit + LEAVES  # of a former life nothing is known, not even its profile
 
 
 def about(seconds: float) -> Any:
@@ -244,9 +245,9 @@ def test_hellos_go_to_those_who_are_greeted_until_there_is_no_agent_for_long() -
     [
         pytest.param(ORDERS, hello(2), Echo(ME, 2, 5, 1), id="a live seat is echoed"),
         pytest.param(
-            ORDERS, hello(2, 1), Gone(ME, "n2", 1, about(WAITS)), id="a former seat of it hears that it is over"
+            ORDERS, hello(2, 1), Gone(ME, "n2", 1, about(FORGOT)), id="a former seat of it hears that it is over"
         ),
-        pytest.param(ORDERS, hello(9, 4), Gone(ME, "n9", 4, about(WAITS)), id="so does one who has none any more"),
+        pytest.param(ORDERS, hello(9, 4), Gone(ME, "n9", 4, about(FORGOT)), id="so does one who has none any more"),
         pytest.param(ORDERS, hello(9, 5), None, id="a tenure newer than the table that we know is let be"),
         pytest.param(replace(ORDERS, ready=False), hello(2), None, id="nobody is echoed before the table was read"),
         pytest.param(replace(ORDERS, ready=False), hello(2, 1), None, id="nor called gone"),
@@ -336,7 +337,7 @@ def test_an_heir_asks_every_witness_once_a_hello_and_answers_for_itself() -> Non
 
 def test_a_witness_without_a_record_answers_for_a_former_life() -> None:
     made = pulse(replace(ORDERS, questions=(Question("n9", 4, (ME,)),)))
-    assert Passed("n9", 4, ME, about(BORN + WAITS)) in made.news
+    assert Passed("n9", 4, ME, about(BORN + FORGOT)) in made.news
 
 
 def test_what_this_node_wrote_is_told_to_all_once_and_known_here_at_once() -> None:
@@ -374,7 +375,7 @@ def test_a_tenure_that_is_over_is_never_echoed_again(end: Input) -> None:
 def test_only_a_yes_is_answered() -> None:
     made = pulse()
     assert made.happen(Ask("n3", "n2", 2)) == ()
-    assert made.happen(Ask("n3", "n2", 1)) == (Send(("n3",), Gone(ME, "n2", 1, about(BORN + WAITS - made.now))),)
+    assert made.happen(Ask("n3", "n2", 1)) == (Send(("n3",), Gone(ME, "n2", 1, about(BORN + FORGOT - made.now))),)
 
 
 # -- the two promises, whatever happens
