@@ -28,7 +28,7 @@ class Checks:
         self.gaps: list[tuple[str, float, float]] = []
         self.excused: list[float] = []
         self.table_sent_at = 0.0
-        self.tampered_at = 0.0  # when somebody last wrote another holder into the table
+        self.tampered_at = -TAMPERED  # when somebody last wrote another holder into the table
         self._rows: dict[tuple[str, int], Seat] = {}  # the newest live row of each tenure
         self._written_at: dict[tuple[str, int], float] = {}  # when the write of that row was sent
         self._renewed_at: dict[tuple[str, int], float] = {}
@@ -92,7 +92,7 @@ class Checks:
         world = self.world
         latest = max(self._alone_at.get(node.name, 0.0), self._alone_at.get(other.name, 0.0))
         held_on = latest + RATE * world.profile.permit + SLIP > world.now
-        if not held_on and (not self.tampered_at or world.now > self.tampered_at + TAMPERED):
+        if not held_on and world.now > self.tampered_at + TAMPERED:
             return False
         hear = world.hears(node, other) and world.hears(other, node)
         return not hear or bool(world.loss) or world.now < world.rewired_at + 1.0
@@ -120,6 +120,7 @@ class Checks:
         if old is None or new is None or new.uid != old.uid:
             self._heard.clear()  # another object: nobody could know how far the former one had counted
         if new is None or writer == "somebody":
+            self._rows |= {(row.node, row.tenure): row for row in new.seats if row.live} if new is not None else {}
             return
         if old is not None and old.made and (new.revision, new.next_tenure) < (old.revision, old.next_tenure):
             self.fail(f"I3: revision or next tenure went back to {new.revision}, {new.next_tenure}")
@@ -147,7 +148,8 @@ class Checks:
 
     def fed(self, node: "Node") -> None:
         """The permit of *node* changed, or the row that says what feeds it."""
-        if node.kernel.until <= self.world.now or node.excused_until > self.world.now:
+        now = self.world.now
+        if node.kernel.until <= now or node.excused_until > now or now < self.tampered_at + TAMPERED:
             return
         tenure = node.kernel.tenure
         row = self._rows.get((node.name, tenure))

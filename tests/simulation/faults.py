@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 
+TRAP = 1.0  # seconds that a fault waits for the next step that does something
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -133,6 +135,13 @@ class Refit(Lasting):
 
 
 @dataclass(frozen=True, slots=True)
+class Unwanted(Lasting):
+    """The group has no VIPs."""
+
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
 class ApiDown(Lasting):
     """The API server answers nobody."""
 
@@ -235,7 +244,7 @@ class Schedule:
     @property
     def last(self) -> float:
         """When the last fault is mended."""
-        return max((fault.at + getattr(fault, "seconds", 0.0) * _times(fault) for fault in self.faults), default=0.0)
+        return max((fault.at + getattr(fault, "seconds", 0.0) + _wait(fault) for fault in self.faults), default=0.0)
 
     def __repr__(self) -> str:
         shown = [
@@ -246,16 +255,16 @@ class Schedule:
         return f"Schedule({', '.join([str(self.seed), *shown])})"
 
 
-def _times(fault: Fault) -> int:
-    """What strikes in the midst of a step may wait for that as long as it lasts."""
-    return 2 if getattr(fault, "after", -1) >= 0 else 1
+def _wait(fault: Fault) -> float:
+    """How long it may take until what strikes in the midst of a step does so."""
+    return TRAP if getattr(fault, "after", -1) >= 0 else 0.0
 
 
 KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in [
         Pause, Kill, Power, Freeze, Blackout, Rest, Leave, Cut, Isolate, Split, Deaf, Loss, NoAnchor, Unfit, Refit,
-        ApiDown, ApiCut, ApiSlow, LateWrites, Lag, Stall, StaleStart, LeaseDeleted, TableDeleted, TableCleared,
+        Unwanted, ApiDown, ApiCut, ApiSlow, LateWrites, Lag, Stall, StaleStart, LeaseDeleted, TableDeleted, TableCleared,
         TableRestored, TableEdited, Stranger, Schedule,
     ]
 }  # fmt: skip

@@ -196,7 +196,23 @@ NAMED: dict[str, Named] = {
     "blackout_leased": Named(
         "18: all machines lose power, and no hello passes", _of(f.Deaf(0.0, 60.0), f.Blackout(AT, 5.0))
     ),
+    "gives_alone": Named("18: the only program gives, ends and comes back", _of(f.Leave(AT, 3.0, "n1"), nodes=1)),
     # -- around the rules
+    "leased_agent_killed": Named(
+        "no hello passes, and the holder's agent is away for 2 s",
+        _of(f.Deaf(0.0, 30.0), f.Kill(AT, 2.0, "holder", "agent")),
+        still=True,
+    ),
+    "leased_killed": Named(
+        "no hello passes, and the holder's container is away for 12 s: its kernel claims on for a while",
+        _of(f.Deaf(0.0, 30.0), f.Kill(AT, 12.0, "holder")),
+        moved=True,
+    ),
+    "link_down": Named("the holder's link is down", _of(f.Unfit(AT, 6.0, "holder")), moved=True),
+    "link_down_alone": Named("the link of the only node is down", _of(f.Unfit(AT, 6.0, "n1"), nodes=1), still=True),
+    "unwanted": Named(
+        "a group loses its VIPs for 70 s, and has some again", _of(f.Unwanted(AT, 70.0, "g0"), quiet=5.0), writes=4
+    ),
     "leased_power_off": Named(
         "no hello passes, and the holder loses power", _of(f.Deaf(0.0, 60.0), f.Power(AT, 30.0, "holder")), moved=True
     ),

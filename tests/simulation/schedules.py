@@ -7,7 +7,7 @@ from tests.simulation import faults as f
 from tests.simulation.faults import Schedule
 from tests.simulation.world import World
 
-BEGIN, END = 6.0, 24.0  # faults begin when the table has settled
+BEGIN, END = 5.0, 18.0  # faults begin when the table has settled
 SECONDS = (0.05, 0.2, 0.5, 0.9, 2.0, 5.0, 9.0)
 
 
@@ -31,7 +31,7 @@ def random_schedule(seed: int) -> Schedule:
     theme = random.choice([_anything, _anything, _anything, _leased, _flapping, _restarts])
     faults = tuple(sorted(theme(random, nodes), key=lambda fault: fault.at))
     rests = any(isinstance(fault, f.Rest) for fault in faults)
-    return Schedule(seed, nodes, profile, faults, quiet=30.0 if rests else 20.0, hold=random.random() < 0.8)
+    return Schedule(seed, nodes, profile, faults, quiet=30.0 if rests else 16.0, hold=random.random() < 0.8)
 
 
 def _name(random: Random, nodes: int) -> str:
@@ -95,7 +95,7 @@ _RARE: list[Callable[[float, float, str, str], f.Fault]] = [
 
 def _leased(random: Random, nodes: int) -> list[f.Fault]:
     """Hellos never work on this segment; stalls, slow watches and a slow API server on top."""
-    faults: list[f.Fault] = [f.Deaf(0.0, END + 12.0)]
+    faults: list[f.Fault] = [f.Deaf(0.0, END + 8.0)]
     at = BEGIN
     while at < END:
         faults.append(_one(random, nodes, round(at, 2)))

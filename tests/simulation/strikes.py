@@ -57,9 +57,8 @@ class Strikes:
                 self._segment(fault)
             case f.ApiDown() | f.ApiCut() | f.ApiSlow() | f.LateWrites() | f.Lag() | f.Stall() | f.StaleStart():
                 self._api(fault)
-            case f.Refit(_, seconds, group, nodes):
-                self._refit(group, frozenset(nodes))
-                self.world.after(seconds, self._refit, group, frozenset(self.world.names))
+            case f.Refit() | f.Unwanted():
+                self._wish(fault)
             case _:
                 self._object(fault)
 
@@ -76,19 +75,19 @@ class Strikes:
                     if after < 0:
                         self._pause(name, kind, seconds)
                     else:
-                        self._trap(process, after, seconds, partial(self._pause, name, kind, seconds))
+                        self._trap(process, after, partial(self._pause, name, kind, seconds))
             case f.Kill(_, seconds, name, part, after):
                 node = world.nodes[name]
                 process = node.pulse if part == "pulse" else node.agent
                 if process.alive and after < 0:
                     node.kill(part, seconds)
                 elif process.alive:
-                    self._trap(process, after, seconds, partial(node.kill, part, seconds))
+                    self._trap(process, after, partial(node.kill, part, seconds))
             case f.Rest(_, seconds, name) | f.Leave(_, seconds, name):
                 world.nodes[name].terminate(rest=isinstance(fault, f.Rest))
                 world.after(max(0.5, seconds), self._start_again, name)
 
-    def _trap(self, process: "Process", after: int, seconds: float, spring: Callable[[], None]) -> None:
+    def _trap(self, process: "Process", after: int, spring: Callable[[], None]) -> None:
         """It springs in the midst of the next step that does so much; if none does so soon, it is taken away."""
         process.trap = trap = (after, spring)
 
@@ -96,7 +95,7 @@ class Strikes:
             if process.trap is trap:
                 process.trap = None
 
-        self.world.after(seconds, disarm)
+        self.world.after(f.TRAP, disarm)
 
     def _machine(self, fault: f.Fault) -> None:
         match fault:
@@ -206,9 +205,15 @@ class Strikes:
         self.world.rewire()
         self.world.rewish()
 
-    def _refit(self, group: str, nodes: frozenset[str]) -> None:
+    def _wish(self, fault: f.Refit | f.Unwanted) -> None:
+        every = frozenset(self.world.names)
+        self._refit(fault.group, frozenset(fault.nodes) if isinstance(fault, f.Refit) else None)
+        self.world.after(fault.seconds, self._refit, fault.group, every)
+
+    def _refit(self, group: str, nodes: frozenset[str] | None) -> None:
         # A new mapping: a wish that was given is a value.
-        self.world.candidates = {**self.world.candidates, group: nodes}
+        others = {name: able for name, able in self.world.candidates.items() if name != group}
+        self.world.candidates = others if nodes is None else {**others, group: nodes}
         self.world.rewish()
 
     # -- the API server
