@@ -3,11 +3,13 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import pytest
 
 from lab.api import ApiError, Json
 from lab.cluster import Lab
+from lab.probes import ClaimProbe
 from lab.run import wait_for
 from tests.lab.shop import FOUR, ROOST, SIX, Shop, Wanted, path, seats
 
@@ -83,13 +85,28 @@ def start_again(lab: Lab, *flags: str) -> None:
     wait_for("every agent has its seat", lambda: sorted(set(seats(lab))) == sorted(lab.agents))
 
 
+@dataclass
+class Watch:
+    """Every claim of some addresses, which are asked for all the time."""
+
+    claims: ClaimProbe
+    began: float = field(default_factory=time.time)
+
+    def check(self) -> None:
+        """Since the last check nobody claimed who had given to another; check after each hand-over."""
+        now = time.time()
+        assert self.claims.recording(self.began, now).seconds_with_two() == 0
+        self.began = now
+
+
 @contextmanager
-def one_claimant(shop: Shop, *addresses: str) -> Iterator[None]:
-    """No two nodes claim one of *addresses* meanwhile, however often it is asked for."""
-    began = time.time()
+def one_claimant(shop: Shop, *addresses: str) -> Iterator[Watch]:
+    """No two nodes claim one of *addresses* meanwhile. Where they move and move back, check in between."""
     with shop.lab.claims(addresses) as claims, shop.lab.ask(*addresses):
-        yield
-        assert claims.recording(since=began).seconds_with_two() == 0
+        watch = Watch(claims)
+        wait_for("every address is claimed", lambda: len(claims.recording(watch.began).vips) == len(addresses))
+        yield watch
+        watch.check()
 
 
 def annotate(shop: Shop, name: str, **annotations: str) -> Json:

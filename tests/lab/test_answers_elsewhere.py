@@ -9,6 +9,8 @@ import yaml
 from lab import manifests
 from lab.cluster import Lab
 from lab.run import Process, wait_for
+from tests.lab.kube_vip import maintain, serve, stop_for_good
+from tests.lab.local_policy import assert_kube_proxy_says_where_the_endpoints_are, assert_the_word_of_kube_proxy_counts
 from tests.lab.shop import FOUR, POOL, REST, ROOST, SIX, Shop, Wanted, seats
 
 ACCOUNTS = {"Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
@@ -54,16 +56,38 @@ def assert_answers(shop: Shop) -> None:
         shop.wait_gone(*addresses)
 
 
+def test_kube_proxy_says_where_the_endpoints_are(shop: Shop) -> None:
+    """In mode iptables it listens on all addresses."""
+    assert_kube_proxy_says_where_the_endpoints_are(shop)
+
+
+def test_the_word_of_kube_proxy_counts(shop: Shop) -> None:
+    assert_the_word_of_kube_proxy_counts(shop)
+
+
+@pytest.mark.parametrize("traffic", ["Cluster", "Local"])
+def test_no_endpoint_no_announcement(shop: Shop, traffic: str) -> None:
+    shop.lab.add_backend("lone-0", "n1")
+    addresses = serve(shop, Wanted("lone", (FOUR, SIX), traffic, app="lone"))
+    shop.lab.remove_backend("lone-0")
+    shop.wait_gone(*addresses)
+    shop.lab.add_backend("lone-1", "n2")
+    for address in addresses:
+        shop.wait_answer(address, by="lone-1")
+    shop.delete("lone")
+    shop.lab.remove_backend("lone-1")
+
+
 def test_the_interface_of_the_segment_that_selects_the_node(shop: Shop) -> None:
     """One is named after each agent started without a setting; the table is the Segment's, and all of them share it."""
     rack = {"apiVersion": "roost.dev/v1alpha1", "kind": "Segment", "metadata": {"name": "rack-1"}}
     selector = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": list(NODES)}]}
     shop.lab.apply(rack | {"spec": {"interfaces": ["data"], "nodeSelector": selector}})
-    stop_agents(shop.lab)
+    stop_for_good(shop.lab)
     start_agents(shop.lab)
     wait_for("all sit at that table", lambda: seated(shop.lab, "rack-1") == list(NODES))
     assert_answers(shop)
-    stop_agents(shop.lab)
+    stop_for_good(shop.lab)
     shop.lab.kubectl("delete", "segment", "rack-1")
 
 
@@ -91,15 +115,9 @@ def ready(lab: Lab) -> list[str]:
     )
 
 
-def stop_agents(lab: Lab) -> None:
-    for agent in lab.agents.values():
-        agent.sigterm()
-    for agent in lab.agents.values():
-        assert agent.wait() == 0
-
-
 def start_agents(lab: Lab) -> None:
     for node in NODES:
+        maintain(lab, node, "None")
         lab.start_agent(node, "--linger=0.5", interface="")
 
 
