@@ -89,7 +89,9 @@ class Presence:
         self.listener.tell(self.heard)
         self._prober = Prober(self._wire, self.listener, mac, self._clock, node.announcing.announce_first_rate)
         gate = Gate(device, node.fence.gates)
-        self._announcer = Announcer(self._wire, mac, self._clock, node.announcing, gate.may_claim)
+        # Only where frames of our own making pass the gate unseen must each be asked about.
+        may = gate.may_claim if node.fence.gates.weakness else _always
+        self._announcer = Announcer(self._wire, mac, self._clock, node.announcing, may)
         way = Way(node.fence, gate, node.addresses, self._announcer, self.ask_once, node.linger)
         self.claims = Claims(index, uplink.link, way, self._clock)
         self.api = SegmentApi(node.kube, self.name, node.me.node, self._clock.now)
@@ -294,3 +296,7 @@ class Presence:
 
 def profile_of(spec: wire.SegmentSpec) -> Profile:
     return PROFILES.get(spec.profile, PROFILES["Default"])
+
+
+def _always(_vip: Address) -> bool:
+    return True
