@@ -59,7 +59,7 @@ PROGRAMS = (
         "the holder's pulse is killed (SIGKILL), and the container started again 2 s later",
         ((0, m.pulse_sigkill), (2, m.container_start)),
         SOON[0],
-        STAYS[1],
+        settles(watch=LONG),  # 4.7 s after the kill its Lease may be over; the next life races that
     ),
     Fault(
         "pulse-killed-for-good",
