@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
@@ -71,10 +72,17 @@ def stop_for_good(lab: Lab) -> None:
     """End every agent as an uninstall does: nothing is to stay for a successor. Each ends well."""
     for node in lab.agents:
         maintain(lab, node, "Exclude")
+    for node in lab.agents:
+        wait_for(f"{node} knows that it is excluded", partial(_is_excluded, lab, node))
     for agent in lab.agents.values():
         agent.sigterm()
     for agent in lab.agents.values():
         assert agent.wait() == 0
+
+
+def _is_excluded(lab: Lab, node: str) -> bool:
+    status = lab.api("GET", f"{ROOST}/nodeagents/{node}").get("status", {})
+    return any(item["reason"] == "Excluded" for item in status.get("conditions", []))
 
 
 def start_again(lab: Lab, *flags: str) -> None:

@@ -80,10 +80,11 @@ def test_a_lease_of_services_with_policy_local_is_held_where_all_have_an_endpoin
 def test_a_service_that_names_a_lease_or_none_any_more_moves_without_two_claimants(shop: Shop) -> None:
     """leaseName is one of the changes on which kube-vip rebuilds a Service."""
     (address,) = serve(shop, Wanted("turns"))
-    with one_claimant(shop, address):
+    with one_claimant(shop, address) as watch:
         shop.change("turns", {}, lease("other"))
         shop.wait_held(address, NODES, "l-")
         shop.wait_answer(address)
+        watch.check()
         shop.change("turns", {}, {"kube-vip.io/leaseName": None})
         shop.wait_held(address, NODES, "b-")
         shop.wait_answer(address)
