@@ -7,7 +7,7 @@ import pytest
 
 from lab.claims import Claim, Kind, Recording
 from lab.fault_runs.faults import FAULTS, shares
-from lab.fault_runs.holders import Held, history, returns, seconds_with_two
+from lab.fault_runs.holders import Held, history, intruders, returns, seconds_with_two
 from lab.fault_runs.leftovers import Traces, Upkeep, differences, grown, normalised
 from lab.fault_runs.one import NOBODY, Run, all_complaints, complaints
 from lab.fault_runs.promises import Fault, Mode, Stage, moves, stays
@@ -196,3 +196,12 @@ def test_claims_are_judged_between_the_changes_of_the_table(text: str, cuts: lis
     vip = ip_address("10.60.0.200")
     claims = [Claim(float(word[:-1]), vip, word[-1], word[-1], Kind.ARP_REPLY) for word in text.split()]
     assert seconds_with_two(Recording.of(claims), cuts) == pytest.approx(seconds)
+
+
+def test_who_claims_after_another_is_named() -> None:
+    vip = ip_address("10.60.0.200")
+    claims = [Claim(float(word[:-1]), vip, word[-1], word[-1], Kind.ARP_REPLY) for word in "1A 2B 3A 4B".split()]
+    assert intruders(Recording.of(claims), [], 1.0) == ["10.60.0.200: A by ARP reply after 2.000 s"]
+    assert intruders(Recording.of(claims[:3]), [2.5], 1.0) == []
+    named = replace(GOOD, two=1.0, intruders=("n1 again",))
+    assert complaints(FAULT, named) == ["two claimants for 1.000 s (n1 again)"]
