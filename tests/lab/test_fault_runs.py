@@ -200,7 +200,7 @@ def test_claims_are_judged_between_the_changes_of_the_table(text: str, cuts: lis
 
 def test_who_claims_after_another_is_named() -> None:
     vip = ip_address("10.60.0.200")
-    claims = [Claim(float(word[:-1]), vip, word[-1], word[-1], Kind.ARP_REPLY) for word in "1A 2B 3A 4B".split()]
+    claims = [Claim(float(word[:-1]), vip, word[-1], word[-1], Kind.ARP_REPLY) for word in ["1A", "2B", "3A", "4B"]]
     assert intruders(Recording.of(claims), [], 1.0) == ["10.60.0.200: A by ARP reply after 2.000 s"]
     assert intruders(Recording.of(claims[:3]), [2.5], 1.0) == []
     named = replace(GOOD, two=1.0, intruders=("n1 again",))
