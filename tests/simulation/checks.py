@@ -214,6 +214,19 @@ class Checks:
                 if able and not world.anchor_answers(world.nodes[name]):
                     self.fail(f"I7: {name} holds {group} without an anchor, and {able} could")
 
+        self._seats_at_the_end()
+
+    def _seats_at_the_end(self) -> None:
+        """Whoever could has a seat, and witnesses where others are heard."""
+        world, table = self.world, self.world.store.table
+        able = [name for name in world.names if self._able(name)]
+        for name in able:
+            seat = table.seat(name) if table is not None else None
+            if seat is None or not seat.live:
+                self.fail(f"I7: {name} has no seat, and could")
+            elif seat.mode is not Mode.WITNESSED and len(able) > 1 and not world.deaf:
+                self.fail(f"I7: {name} is heard, and its seat is {seat.mode.value}")
+
     def _able(self, name: str) -> bool:
         node = self.world.nodes[name]
         return node.powered and node.agent.alive and self.world.anchor_answers(node) and not self.world.apart(node)

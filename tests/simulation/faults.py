@@ -263,9 +263,9 @@ def _wait(fault: Fault) -> float:
 KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in [
-        Pause, Kill, Power, Freeze, Blackout, Rest, Leave, Cut, Isolate, Split, Deaf, Loss, NoAnchor, Unfit, Refit,
-        Unwanted, ApiDown, ApiCut, ApiSlow, LateWrites, Lag, Stall, StaleStart, LeaseDeleted, TableDeleted, TableCleared,
-        TableRestored, TableEdited, Stranger, Schedule,
+        Pause, Kill, Power, Freeze, Blackout, Rest, Leave, Cut, Isolate, Split, Deaf, Loss, NoAnchor, Unfit,
+        Refit, Unwanted, ApiDown, ApiCut, ApiSlow, LateWrites, Lag, Stall, StaleStart, LeaseDeleted, TableDeleted,
+        TableCleared, TableRestored, TableEdited, Stranger, Schedule,
     ]
 }  # fmt: skip
 
