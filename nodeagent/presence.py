@@ -238,12 +238,12 @@ class Presence:
         while True:
             await self._clock.sleep(jitter(NEXT, 0.2))
             vips = tuple(islice(self._next(), MOST_ASKED))
-            self.probed = len(vips)
             silent = await self._silent(vips)
             silent = await self._silent(silent)  # once may be a frame that was lost
             now = {str(vip): f"no answer on {self.link.name} to three questions, twice" for vip in silent}
-            if now != self.unreachable:
-                self.unreachable = now
+            news = now != self.unreachable or bool(vips) is not bool(self.probed)
+            self.unreachable, self.probed = now, len(vips)
+            if news:
                 self._node.changed()
 
     async def _silent(self, vips: Sequence[Address]) -> tuple[Address, ...]:
