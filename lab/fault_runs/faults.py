@@ -224,7 +224,9 @@ API = (
         "the holder cannot reach the API server for 15 s",
         ((0, s.api_cut), (15, s.api_heal)),
         stays(watch=17),
-        moves(9, watch=18),
+        moves(None, watch=18),
+        note="Leased, its Lease is over after 7 s; it holds on (whenCutOff: Hold), and the heir, which it answers, waits "
+        "until it reaches the API server again and learns of that.",
     ),
     Fault(
         "api-outage",
