@@ -58,9 +58,7 @@ class Learning:
     def take_in(self, happened: Input) -> None:
         match happened:
             case TableSeen(table, fresh):
-                # A watch may begin with an old copy: what it shows counts once the server itself was asked.
-                if fresh or self.state.table is not None:
-                    self.see_table(table)
+                self.shown(table, fresh=fresh)
             case LeaseSeen(node, lease, fresh):
                 self.see_lease(node, lease, fresh=fresh)
             case LeasesListed():
@@ -127,6 +125,17 @@ class Learning:
                 self.out += [AnnounceAgain(), Say(Reason.RETURNED, f"{node} was heard, and told that it is over")]
 
     # -- the table
+
+    def shown(self, table: Table, *, fresh: bool) -> None:
+        """A watch may begin with an old copy: what it shows counts once the server itself was asked."""
+        if not fresh and self.state.table is None:
+            self.change(aside=table)
+            return
+        aside = self.state.aside
+        self.change(aside=None)
+        self.see_table(table)
+        if aside is not None:
+            self.see_table(aside)
 
     def see_table(self, table: Table) -> None:
         """A newer table settles every write that was open. An older one is a late echo."""

@@ -101,6 +101,7 @@ class State:
     wish: Wish | None = None
     table: Table | None = None
     table_since: float = 0.0
+    aside: Table | None = None  # shown by a watch before the server was asked
     memory: Table | None = None  # the newest table that was one
     seen: Mapping[str, tuple[int, int, float]] = field(default_factory=dict)  # node -> tenure, version, first seen
     ended_seen: Mapping[int, float] = field(default_factory=dict)  # ended tenure -> first seen
