@@ -96,12 +96,6 @@ DUPLICATE_OWNER = Counter(
     "Claims of a foreign station that were heard for a VIP while this node holds it.",
     registry=REGISTRY,
 )
-PERMIT_REMAINING = Gauge(
-    "roost_permit_remaining_seconds",
-    "How much longer the kernel lets this node's claims out on a segment if nothing feeds the permit; 0: not now.",
-    ["segment"],
-    registry=REGISTRY,
-)
 WITNESSES = Gauge(
     "roost_witnesses",
     "Nodes that witness this node's seat on a segment; 0: none, it is in leased mode.",
