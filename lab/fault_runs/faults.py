@@ -225,8 +225,8 @@ API = (
         ((0, s.api_cut), (15, s.api_heal)),
         stays(watch=17),
         moves(None, watch=18),
-        note="Leased, its Lease is over after 7 s; it holds on (whenCutOff: Hold), and the heir, which it answers, waits "
-        "until it reaches the API server again and learns of that.",
+        note="Leased, its Lease is over after 7 s. It holds on (whenCutOff: Hold), and the heir, whom it answers, "
+        "waits until it learns of that.",
     ),
     Fault(
         "api-outage",
