@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from nodeagent.addresses.apply import Addresses
-from nodeagent.addresses.plan import Add, Failed, Link, Placed, Present, containing, own, steps
+from nodeagent.addresses.plan import Add, Failed, Link, Placed, Present, containing, named, own, steps, subnets
+from nodeagent.addresses.uplink import homes
 from nodeagent.fence import Fence
 from nodeagent.gate.apply import Gate
 from nodeagent.neighbours.apply import Announcer
@@ -51,6 +52,8 @@ class Claims:
     def __init__(self, index: Index, link: Link, way: Way, clock: Clock) -> None:
         self.link = link
         self.links: tuple[Link, ...] = (link,)
+        self._home = homes([link], self.links)
+        self._ground: object = None  # what that follows from
         self.groups: frozenset[str] = frozenset()
         self._exceptions: dict[str, tuple[Address, Reason, str]] = {}  # by name of the VirtualIP
         self._fence, self._gate, self._ask = way.fence, way.gate, way.ask
@@ -74,8 +77,8 @@ class Claims:
         return {str(address): (reason, message) for address, reason, message in self._exceptions.values()}
 
     def belongs(self, address: Address) -> bool:
-        """Whether *address* is no other interface's business: of two uplinks each has the VIPs of its own subnets."""
-        home = containing(self.links, address)
+        """Whether *address* is no other uplink's business: of two each has the VIPs of its own subnets."""
+        home = self._home(address)
         return home is None or home.index == self.link.index
 
     # -- what the seat decides
@@ -114,7 +117,7 @@ class Claims:
             vip = self._index.vips.get(name)
             was = self._claimed.pop(name, None)
             self._exceptions.pop(name, None)
-            if vip is not None:
+            if vip is not None and self.belongs(vip.address):
                 why = self._refusal(vip) if vip.group in self.groups else self._index.hopeless(vip, {self.link.name})
                 if why is not None:
                     self._exceptions[name] = (vip.address, *why)
@@ -137,9 +140,10 @@ class Claims:
         if not fits_uplink(vip, {self.link.name}):
             wanted = ", ".join(sorted(vip.interfaces))
             return Reason.NO_SUCH_INTERFACE, f"its pool announces on {wanted}, this node on {self.link.name}"
-        home = containing(self.links, vip.address)
-        if home is not None and home.index != self.link.index:
-            return Reason.NOT_IN_SUBNET, f"{vip.address} is in the subnet of {home.name}, not of {self.link.name}"
+        if self._home(vip.address) is None:
+            where = containing(self.links, vip.address)
+            there = where.name if where is not None else "another interface"
+            return Reason.NOT_IN_SUBNET, f"{vip.address} is in the subnet of {there}, not of {self.link.name}"
         if vip.address in own(self.link):
             return Reason.NODE_ADDRESS, f"{vip.address} is this node's own address"
         reason = self._index.may_claim(vip)
@@ -158,8 +162,8 @@ class Claims:
             del self._leaving[address]
         self._changed.set()
 
-    def link_is(self, links: tuple[Link, ...]) -> None:
-        """Links have changed; a link that comes back is told of all VIPs anew."""
+    def link_is(self, links: tuple[Link, ...], uplinks: Sequence[str]) -> None:
+        """Links have changed, or the devices that are *uplinks*; a link that comes back is told of all VIPs anew."""
         self.links = links
         link = next((link for link in links if link.name == self.link.name), None)
         if link is None or link.mac is None:
@@ -167,12 +171,21 @@ class Claims:
         back = link.up and not self.link.up
         moved = link.mac != self.link.mac
         self.link = link
+        self._belong(links, uplinks)
         if moved and link.mac is not None:
             self._announcer.mac = link.mac
         if back or moved:
             self._announcer.again(self.claimed - self._new)
         self._index.touched.update(self._index.in_groups(self.groups))
         self._changed.set()
+
+    def _belong(self, links: tuple[Link, ...], uplinks: Sequence[str]) -> None:
+        """Find out anew which VIPs belong here; the cables of pods, which come and go, change nothing in that."""
+        several = [one for name in uplinks if (one := self.link if name == self.link.name else named(links, name))]
+        ground = tuple(one.index for one in several), tuple((net, link.index) for net, link in subnets(links))
+        if ground != self._ground:
+            self._ground, self._home = ground, homes(several, links)
+            self._index.touched.update(self._index.vips)
 
     # -- keeping the kernel as it should be
 
@@ -247,9 +260,15 @@ class Claims:
         return frozenset(p for p in await self._addresses.present() if p.at.device == self.link.name)
 
     def vips_of(self, group: str) -> list[Address]:
-        return [self._index.vips[name].address for name in self._index.in_groups([group])]
+        """The VIPs of *group* that belong here."""
+        found = (self._index.vips[name].address for name in self._index.in_groups([group]))
+        return [address for address in found if self.belongs(address)]
 
     def rows(self) -> list[tuple[str, str, bool]]:
         """Every VIP of the groups held here: its address, its group, whether it would be announced now."""
         vips = [(name, self._index.vips[name]) for name in self._index.in_groups(self.groups)]
-        return [(str(vip.address), vip.group, self.link.up and name in self._claimed) for name, vip in vips]
+        return [
+            (str(vip.address), vip.group, self.link.up and name in self._claimed)
+            for name, vip in vips
+            if self.belongs(vip.address)
+        ]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from nodeagent.addresses.plan import Link, own
+from nodeagent.addresses.uplink import speaking
 from nodeagent.gate.apply import Gates
 from nodeagent.gate.plan import KernelRefused, NoGate, Range, without
 from nodeagent.services.plan import Index
@@ -34,7 +35,7 @@ class Fence:
         """Devices come and go."""
         several = tuple(links)
         self._own = frozenset().union(*(own(link) for link in several))
-        devices = fenceable(several)
+        devices = frozenset(speaking(several))
         if devices != self.gates.devices:
             self.in_kernel(lambda: self.gates.fence(devices))
         self.follow()
@@ -79,13 +80,3 @@ class Fence:
             return self.gates.standing()
         except NoGate:
             return False
-
-
-def fenceable(links: Iterable[Link]) -> set[str]:
-    """The devices by which this node could claim something: a port of a bridge or a bond counts as a part of that."""
-    return {link.name for link in links if link.mac is not None and not link.master and _has_subnet(link)}
-
-
-def _has_subnet(link: Link) -> bool:
-    """Whether there are neighbours to teach: a Pod's cable has none but the Pod."""
-    return any(not prefix.ip.is_link_local and prefix.network.num_addresses > 1 for prefix in link.prefixes)

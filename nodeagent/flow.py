@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 
 from nodeagent.addresses import plan as addresses
 from nodeagent.addresses.apply import Addresses
-from nodeagent.addresses.uplink import NoUplink, Uplink, choose_all
-from nodeagent.fence import Fence, fenceable
+from nodeagent.addresses.uplink import Survey, Uplink, speaking
+from nodeagent.fence import Fence
 from nodeagent.gate import plan as gate
 from nodeagent.gate.apply import Gates
 from nodeagent.gate.plan import Range
@@ -32,6 +32,7 @@ from nodeagent.services.plan import Index
 from nodeagent.settings import Settings
 from nodeagent.status.apply import Report
 from nodeagent.status.plan import Facts
+from nodeagent.whereabouts import LEAVE_SECONDS, UNREAD, Whereabouts
 from roost import health, metrics
 from roost.kube import wire
 from roost.kube.client import Kube
@@ -49,17 +50,16 @@ from roost.words import (
     VERSION,
     Reason,
     order,
-    vip_address,
 )
 
 log = logging.getLogger(__name__)
 
-LEAVE_SECONDS = 8.0  # how long a program that stops tries to hand its groups over, or to say that it rests
 REPORT_SECONDS = 1.0  # between two writes of the NodeAgent's status
 SLICES = "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name"  # as kube-proxy asks for them
 GIVE = "Give"
 
-Go = Callable[[dict[str, Callable[[], Awaitable[NoReturn]]]], None]  # have each of these done, under its name
+# Have each of these done, under its name.
+Go = Callable[[dict[str, Callable[[], Awaitable[NoReturn]]]], list[asyncio.Task[Any]]]
 
 
 class Agent:
@@ -72,10 +72,11 @@ class Agent:
         self.index = Index(self.node)  # of the first presence; of what concerns the node as a whole in any case
         self.links: tuple[addresses.Link, ...] = ()
         self.maintenance = "None"
-        self.no_uplink = self.told = NoUplink(Reason.NO_INTERFACE, "not all that has a say in it has been read yet")
-        self.presences: dict[str, Presence] = {}
+        self.logged = self.told = UNREAD
+        self.where = Whereabouts(pulse, self.clock, settings.node.linger)
+        self.presences = self.where.presences
         self.fence: Fence | None = None
-        self.listed = self.vips_changed = False
+        self.listed = self.vips_changed = self.indexed = False
         self.applied = ""
         self.changed, self.report_due, self.linked = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.report = Report(kube, self.node)
@@ -100,8 +101,10 @@ class Agent:
         async with asyncio.TaskGroup() as tasks:
             kept: list[asyncio.Task[NoReturn]] = []
 
-            def go(works: dict[str, Callable[[], Awaitable[NoReturn]]]) -> None:
-                kept.extend(tasks.create_task(keep(name, work, self.clock)) for name, work in works.items())
+            def go(works: dict[str, Callable[[], Awaitable[NoReturn]]]) -> list[asyncio.Task[Any]]:
+                made = [tasks.create_task(keep(name, work, self.clock)) for name, work in works.items()]
+                kept.extend(made)
+                return list(made)
 
             go({"virtualips": self.vips.run, "endpointslices": self.slices.run, "nodes": self.nodes.run})
             go({"segments": self.segments.run, "leases": self.leases.run, "nodeagent": self.own.run})
@@ -121,20 +124,21 @@ class Agent:
         for known in (self.segments.synced, self.nodes.synced, self.vips.synced, self.pools.synced, self.linked):
             await _either(known, stop)
         listed = asyncio.create_task(self.all_listed())
-        gates = Gates(fenceable(self.links))  # a device left out now would stand open until it is fenced again
+        gates = Gates(speaking(self.links))  # a device left out now would stand open until it is fenced again
         try:
             gates.install()
             self.fence = Fence(gates, self.index, self.clock)
             self.fence.ranges = self.pool_ranges()
-            go({"gate": self.fence.watch})
+            go({"gate": self.fence.watch, "leaving": self.where.keep_leaving})
             while not stop.is_set():
                 self.changed.clear()
+                self.where.changed.clear()
                 self.fence.links_are(self.links)
                 for uplink in self.uplinks():
                     self.appear(uplink, go)
                 if listed.done():
                     self.show_listed()
-                await _either(self.changed, stop)
+                await _either(self.changed, self.where.changed, stop)
             await self.leave()
         finally:
             listed.cancel()
@@ -146,15 +150,13 @@ class Agent:
         """Where this node should be present; those where it is stay."""
         if not self.links:
             return ()
-        labels = dict(self.index.labels.get(self.node, {}))
-        vips = sorted(self.index.guarded, key=order)
-        found = choose_all(self.settings.node.interface, self.links, self.segments.items.values(), labels, vips)
-        if isinstance(found, NoUplink):
-            if not self.presences:
-                self.complain(found)
-            return ()
-        devices = {presence.link.name for presence in self.presences.values()}
-        return tuple(up for up in found if up.segment not in self.presences and up.link.name not in devices)
+        labels = self.index.labels.get(self.node, {})
+        survey = Survey(self.links, self.segments.items.values(), labels, self.node)
+        before = self.where.choice
+        missing = self.where.choose(survey, self.settings.node.interface, sorted(self.index.guarded, key=order))
+        if self.where.choice != before and not missing:
+            self.complain()
+        return missing
 
     def appear(self, uplink: Uplink, go: Go) -> None:
         """Take part in one more segment."""
@@ -174,13 +176,13 @@ class Agent:
             self.settings.node.linger,
             self.report_due.set,
         )
-        presence = Presence(node, uplink, self.index if not self.presences else self.index_anew())
-        self.presences[uplink.segment] = presence
-        presence.links_are(self.links)
+        presence = Presence(node, uplink, self.index_anew() if self.indexed else self.index)
+        self.indexed = True
+        self.where.add(presence)
         self.pulse.open(uplink.segment, uplink.link.name, self.node, self.settings.pulse.pulse_port)
         self.show_what_was_seen(presence)
         presence.listed = self.listed
-        go(presence.works())
+        self.where.works(uplink.segment, go(presence.works()))
         self.report_due.set()
 
     def index_anew(self) -> Index:
@@ -245,17 +247,18 @@ class Agent:
         message = "left; nothing of this program is on the node"
         decision(log, Reason.STOPPING, f"nodeagent/{self.node}", message=message)
 
-    def complain(self, why: NoUplink) -> None:
-        if why != self.no_uplink:
-            self.no_uplink = why
+    def complain(self) -> None:
+        why = self.where.why
+        self.report_due.set()
+        if why is not None and why != self.logged:
+            self.logged = why
             level = logging.INFO if self.is_idle() else logging.WARNING
             log.log(level, "%s", why.message, extra={"reason": why.reason, "object": f"nodeagent/{self.node}"})
-            self.report_due.set()
 
     def tell_trouble(self) -> None:
         """An Event for who looks at the NodeAgent; only now is it sure to be there, and its uid known."""
-        why = self.no_uplink
-        if not self.presences and why != self.told and not self.is_idle():
+        why = self.where.why
+        if why is not None and why != self.told and not self.is_idle():
             self.told = why
             regarding = wire.ObjectReference(
                 kind="NodeAgent", name=self.node, uid=self.report.uid, api_version=wire.NODEAGENTS.api_version
@@ -349,8 +352,7 @@ class Agent:
     def links_changed(self, links: tuple[addresses.Link, ...]) -> None:
         self.links = links
         self.linked.set()
-        for presence in self.presences.values():
-            presence.links_are(links)
+        self.where.links_are(links)
         self.wake()
 
     def wake(self) -> None:
@@ -384,15 +386,16 @@ class Agent:
 
     def unready(self) -> str | None:
         """None: ready. Does not depend on the API server answering now, only on the seats having been taken."""
-        if not self.presences:
-            return None if self.is_idle() else self.no_uplink.message
-        missing = [name for name, presence in self.presences.items() if not presence.seat.state.seated]
+        why, missing = self.where.why, self.where.seating()
+        if why is not None:
+            return None if self.is_idle() else why.message
         return f"not seated yet on {', '.join(missing)}" if missing else None
 
     def is_idle(self) -> bool:
-        """Whether all is well though there is no interface: nothing says which, and there is nothing to announce."""
-        nothing = self.vips.synced.is_set() and not self.index.guarded
-        return not self.presences and not self.settings.node.interface and nothing
+        """Whether all is well without an interface: there is nothing to announce, or not from here."""
+        nothing = self.vips.synced.is_set() and not self.index.guarded and not self.settings.node.interface
+        why = self.where.why
+        return why is not None and (nothing or why.reason is Reason.NOT_SELECTED)
 
     async def keep_reporting(self) -> NoReturn:
         """Raises Unreachable; what is to be said is said when the API server is back."""
@@ -447,27 +450,25 @@ class Agent:
         )
 
     def exceptions(self) -> dict[str, tuple[Reason, str]]:
-        """By VIP: why it is not announced from here. Of two interfaces, the one whose subnet it is has the say."""
-        alone = len(self.presences) == 1
-        return {
-            vip: why
-            for presence in self.presences.values()
-            for vip, why in presence.claims.exceptions.items()
-            if alone or presence.claims.belongs(vip_address(vip))
-        }
+        """By VIP: why it is not announced from here."""
+        found = self.where.exceptions(self.index.vips.values())
+        for presence in self.presences.values():
+            found |= presence.claims.exceptions
+        return found
 
     def readiness(self) -> tuple[Reason, str]:
-        if self.is_idle():
+        why = self.where.why
+        if why is not None and self.is_idle() and why.reason is not Reason.NOT_SELECTED:
             return Reason.RUNNING, "there is no VIP yet; the first says which interface they go on"
-        if not self.presences:
-            return self.no_uplink.reason, self.no_uplink.message
+        if why is not None:
+            return why.reason, why.message
         down = [presence.link.name for presence in self.presences.values() if not presence.link.up]
         if down:
             return Reason.LINK_DOWN, f"{', '.join(down)} is down"
-        if (why := self.index.drain_reason()) is not None:
-            return why
-        where = (f"segment {name} on {presence.link.name}" for name, presence in self.presences.items())
-        return Reason.RUNNING, ", ".join(where)
+        if (draining := self.index.drain_reason()) is not None:
+            return draining
+        where = ", ".join(f"segment {name} on {presence.link.name}" for name, presence in self.presences.items())
+        return Reason.RUNNING, "; ".join(filter(None, [where, self.where.left_out()]))
 
 
 def segment_keys(secret: wire.Secret | None) -> tuple[bytes, ...]:

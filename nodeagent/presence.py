@@ -121,8 +121,9 @@ class Presence:
     def link(self) -> Link:
         return self.claims.link
 
-    def links_are(self, links: tuple[Link, ...]) -> None:
-        self.claims.link_is(links)
+    def links_are(self, links: tuple[Link, ...], uplinks: Sequence[str]) -> None:
+        """*uplinks*: the devices of all presences, in the order that all nodes have them in."""
+        self.claims.link_is(links, uplinks)
         link = self.claims.link
         own = frozenset(other.mac for other in links if other.mac is not None)
         self.listener.own = own

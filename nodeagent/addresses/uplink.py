@@ -1,15 +1,17 @@
 """Which interface the VIPs are announced on, and what its segment is called. No I/O."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_address
+from itertools import islice
 
-from nodeagent.addresses.plan import LOCAL, Link, beneath, containing, named, subnets, upper
+from nodeagent.addresses.plan import LOCAL, Address, Link, beneath, named, subnets, upper
 from roost.kube.wire import Segment
 from roost.selectors import selects
 from roost.words import Reason
 
 LOOPBACK = "lo"
+LIVE = "Live"  # the state of a seat
 UNTAGGED = {"macvlan", "macvtap", "ipvlan"}
 
 
@@ -29,80 +31,191 @@ class NoUplink:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An interface on which this node takes no part, though VIPs could go there, and why. It is fenced all the same."""
+
+    link: Link
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Where this node should be present. *why*: there is nowhere, and this is the reason."""
+
+    uplinks: tuple[Uplink, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    why: NoUplink | None = None
+
+
 _NONE = NoUplink(
     Reason.NO_INTERFACE,
     "no interface has a subnet with a VIP in it; name one by the setting interface, or make a Segment",
 )
 
 
-def choose(
-    setting: str,
-    links: Sequence[Link],
-    segments: Iterable[Segment],
-    labels: dict[str, str],
-    vips: Iterable[IPv4Address | IPv6Address],
-) -> Uplink | NoUplink:
-    """By the setting; else by the first Segment (in order of name) that selects this node; else by a VIP's subnet."""
-    fitting = sorted((s for s in segments if _selects(s, labels)), key=lambda s: s.metadata.name)
-    if setting:
-        link = named(links, setting)
-        if link is None:
-            # Only those that VIPs could go on: the cables of pods come and go, and would make this news each time.
-            there = ", ".join(sorted(link.name for link in links if _could_be(link)))
-            why = f"interface {setting} is not there (there are: {there}); mend the setting interface"
-            return NoUplink(Reason.NO_SUCH_INTERFACE, why)
-        return _named(link, fitting)
-    for segment in fitting:
-        for name in sorted(segment.spec.interfaces):
-            if (link := named(links, name)) is not None:
-                return _named(link, [segment])
-    for vip in vips:
-        if (link := containing(links, vip)) is not None:
-            return _named(link, fitting)
-    return _NONE
+class Survey:
+    """The links and Segments as they are, seen from *node*, whose *labels* the Segments' node selectors are asked of.
 
-
-def choose_all(
-    setting: str,
-    links: Sequence[Link],
-    segments: Iterable[Segment],
-    labels: dict[str, str],
-    vips: Iterable[IPv4Address | IPv6Address],
-) -> tuple[Uplink, ...] | NoUplink:
-    """All interfaces to announce on, no two of them on one segment.
-
-    The setting is the only one. Else each Segment that selects this node has the first of its interfaces that is here,
-    and each further interface with a VIP in its subnet has one too. Whoever names a port of a bridge or bond gets the
-    bridge or bond.
+    On one wire there must be one table: two would have a holder each. A Segment that names an interface of this node
+    has that interface's wire to itself, also when it selects other nodes only (docs/decisions/0013).
     """
-    fitting = sorted((s for s in segments if _selects(s, labels)), key=lambda s: s.metadata.name)
-    by_index = {link.index: link for link in links}
-    if setting:
-        link = named(links, setting)
-        one = choose(upper(by_index, link).name if link else setting, links, fitting, labels, ())
-        return (one,) if isinstance(one, Uplink) else one
-    found, refused = dict[str, Uplink](), list[NoUplink]()
-    for link, named_by in _candidates(by_index, fitting, vips):
-        if all(link.name != uplink.link.name for uplink in found.values()):
-            one = _named(link, fitting, named_by)
-            if isinstance(one, NoUplink):
-                refused.append(one)
-            else:
-                found.setdefault(one.segment, one)
-    return tuple(found.values()) or next(iter(refused), _NONE)
+
+    def __init__(
+        self, links: Iterable[Link], segments: Iterable[Segment], labels: Mapping[str, str], node: str
+    ) -> None:
+        self.links = {link.index: link for link in links}
+        self._segments = {s.metadata.name: s for s in sorted(segments, key=lambda s: s.metadata.name)}
+        self._labels, self._node = dict(labels), node
+
+    def choose(self, setting: str, vips: Iterable[Address]) -> Choice:
+        """All interfaces to announce on, no two of them on one segment.
+
+        The *setting* is the only one. Else each Segment that selects this node has the first of its interfaces that is
+        here, and each further interface with a VIP in its subnet is one too. Whoever names a port of a bridge or bond
+        gets the bridge or bond.
+        """
+        candidates = self._by_setting(setting) if setting else list(self._candidates(vips))
+        if isinstance(candidates, NoUplink):
+            return Choice((), (), candidates)
+        found, left_out, refused = dict[str, Uplink](), list[LeftOut](), list[NoUplink]()
+        seen = set[str]()
+        for link, named_by in candidates:
+            if link.name in seen:
+                continue
+            seen.add(link.name)
+            match self._at(link, named_by):
+                case Uplink() as uplink:
+                    found.setdefault(uplink.segment, uplink)
+                case LeftOut() as out:
+                    left_out.append(out)
+                case NoUplink() as none:
+                    refused.append(none)
+        refused += [NoUplink(Reason.NOT_SELECTED, out.message) for out in left_out]
+        why = None if found else next(iter(refused), _NONE)
+        return Choice(tuple(found.values()), tuple(left_out), why)
+
+    def displaced(self, device: str, segment: str) -> str:
+        """Why this node may not go on with the table of *segment* on *device*, where it is; empty: it may.
+
+        A table named by a prefix stays, though by other prefixes it would now be named otherwise.
+        """
+        link = named(self.links.values(), device)
+        own = self._segments.get(segment)
+        if link is None or own is None:
+            return ""
+        naming = self._naming(link)
+        fitting = [name for name in naming if self._selects(name)]
+        if segment in fitting:
+            return ""
+        if fitting:
+            return f"Segment {fitting[0]} names {device}"
+        if naming:
+            return _others(naming[0], device)
+        if own.spec.interfaces:
+            return f"Segment {segment} does not name {device} any more"
+        return "" if self._selects(segment) else f"Segment {segment} selects other nodes only"
+
+    # -- one interface
+
+    def _at(self, link: Link, named_by: str) -> Uplink | LeftOut | NoUplink:
+        """The uplink with the name of its table: that of a Segment that names it, or by its subnet."""
+        if link.mac is None:
+            why = f"interface {link.name} is no Ethernet: VIPs cannot be announced there"
+            return NoUplink(Reason.NO_INTERFACE, why)
+        naming = self._naming(link)
+        fitting = [name for name in naming if self._selects(name)]
+        if naming and not fitting:
+            return LeftOut(link, _others(naming[0], link.name))
+        if fitting:
+            name = named_by if named_by in fitting else fitting[0]
+            former = [(table, nodes) for table, nodes in self._seated(link) if not self._names_any(table)]
+            for table, nodes in former:
+                if others := nodes - {self._node}:
+                    return LeftOut(link, _moving(name, table, others))
+            return Uplink(link, name)
+        return self._by_subnet(link)
+
+    def _by_subnet(self, link: Link) -> Uplink | LeftOut | NoUplink:
+        """A table that is in use in a subnet of *link*; else the one that is named by its lowest."""
+        seated = [table for table, _ in self._seated(link)]
+        if taken := [table for table in seated if self._names_any(table)]:
+            why = f"Segment {taken[0]} has seats in a subnet of {link.name}, which it does not name"
+            return LeftOut(link, why)
+        name = next(iter(seated), None) or segment_name(link)
+        if name is None:
+            why = f"interface {link.name} has no address of a subnet yet; give it one, or make a Segment that names it"
+            return NoUplink(Reason.NO_INTERFACE, why)
+        if name in self._segments and not self._selects(name):
+            return LeftOut(link, _others(name, link.name))
+        return Uplink(link, name)
+
+    def _by_setting(self, setting: str) -> list[tuple[Link, str]] | NoUplink:
+        link = named(self.links.values(), setting)
+        if link is not None:
+            return [(upper(self.links, link), "")]
+        # Only those that VIPs could go on: the cables of pods come and go, and would make this news each time.
+        there = ", ".join(sorted(link.name for link in self.links.values() if _could_be(link)))
+        why = f"interface {setting} is not there (there are: {there}); mend the setting interface"
+        return NoUplink(Reason.NO_SUCH_INTERFACE, why)
+
+    def _candidates(self, vips: Iterable[Address]) -> Iterator[tuple[Link, str]]:
+        """Interfaces in order of their right to be uplinks, and the Segment that names each, if one does."""
+        several = self.links.values()
+        for name, segment in self._segments.items():
+            if self._names_any(name) and self._selects(name):
+                here = (link for text in sorted(segment.spec.interfaces) if (link := named(several, text)) is not None)
+                yield from ((upper(self.links, link), name) for link in islice(here, 1))
+        there = [(network, link) for network, link in subnets(several) if not network.is_link_local]
+        for vip in vips:
+            where = next((link for network, link in there if vip in network), None)
+            if where is not None:
+                yield where, ""
+
+    # -- Segments
+
+    def _naming(self, link: Link) -> list[str]:
+        """The Segments that name *link*, or a port of it."""
+        found = list[str]()
+        for name, segment in self._segments.items():
+            here = [one for text in segment.spec.interfaces if (one := named(self.links.values(), text)) is not None]
+            if any(upper(self.links, one).index == link.index for one in here):
+                found.append(name)
+        return found
+
+    def _names_any(self, segment: str) -> bool:
+        return bool(self._segments[segment].spec.interfaces)
+
+    def _selects(self, segment: str) -> bool:
+        return selects(self._segments[segment].spec.node_selector, self._labels)
+
+    def _seated(self, link: Link) -> list[tuple[str, frozenset[str]]]:
+        """The tables with live seats that have an address in a subnet of *link*, and whose seats these are."""
+        shared = [prefix.network for prefix in link.prefixes if _shared(prefix)]
+        found = list[tuple[str, frozenset[str]]]()
+        for name, segment in self._segments.items():
+            seats = segment.status.seats if segment.status is not None else ()
+            near = frozenset(
+                seat.node
+                for seat in seats
+                if seat.state == LIVE and any(ip_address(text) in net for text in seat.addresses for net in shared)
+            )
+            if near:
+                found.append((name, near))
+        return found
 
 
-def homes(uplinks: Sequence[Uplink], links: Sequence[Link]) -> Callable[[IPv4Address | IPv6Address], Uplink | None]:
+def homes(uplinks: Sequence[Link], links: Iterable[Link]) -> Callable[[Address], Link | None]:
     """Which uplink a VIP belongs on: the one with a subnet that contains it, be it one of several there.
 
     A VIP that no interface of this node has a subnet for is routed here by somebody, and goes on the first. None: it
     belongs on an interface that is no uplink.
     """
-    by_index = {uplink.link.index: uplink for uplink in uplinks}
-    ours = [(network, by_index[link.index]) for network, link in subnets(uplink.link for uplink in uplinks)]
+    by_index = {uplink.index: uplink for uplink in uplinks}
+    ours = [(network, by_index[link.index]) for network, link in subnets(uplinks)]
     others = [network for network, link in subnets(links) if link.index not in by_index]
 
-    def home(vip: IPv4Address | IPv6Address) -> Uplink | None:
+    def home(vip: Address) -> Link | None:
         here = next((uplink for network, uplink in ours if vip in network), None)
         if here is not None or any(vip in network for network in others):
             return here
@@ -144,37 +257,16 @@ def passed(links: Sequence[Link], uplink: Link) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _candidates(
-    links: Mapping[int, Link], fitting: Iterable[Segment], vips: Iterable[IPv4Address | IPv6Address]
-) -> Iterator[tuple[Link, str]]:
-    """Interfaces in order of their right to be uplinks, and the Segment that names each, if one does."""
-    for segment in fitting:
-        here = (link for name in sorted(segment.spec.interfaces) if (link := named(links.values(), name)) is not None)
-        for link in here:
-            yield upper(links, link), segment.metadata.name
-            break
-    there = [(network, link) for network, link in subnets(links.values()) if not network.is_link_local]
-    for vip in vips:
-        where = next((link for network, link in there if vip in network), None)
-        if where is not None:
-            yield where, ""
+def _others(segment: str, device: str) -> str:
+    return f"Segment {segment} has {device} for other nodes, and its nodeSelector leaves this one out"
 
 
-def _selects(segment: Segment, labels: dict[str, str]) -> bool:
-    return bool(segment.spec.interfaces) and selects(segment.spec.node_selector, labels)
-
-
-def _named(link: Link, segments: Iterable[Segment], named_by: str = "") -> Uplink | NoUplink:
-    """The uplink with the name of its table: that of the Segment it is *named_by*, or of one that names it."""
-    if link.mac is None:
-        why = f"interface {link.name} is no Ethernet: VIPs cannot be announced there"
-        return NoUplink(Reason.NO_INTERFACE, why)
-    ours = (segment.metadata.name for segment in segments if link.name in segment.spec.interfaces)
-    name = named_by or next(ours, None) or segment_name(link)
-    if name is None:
-        why = f"interface {link.name} has no address of a subnet yet; give it one, or make a Segment that names it"
-        return NoUplink(Reason.NO_INTERFACE, why)
-    return Uplink(link, name)
+def _moving(segment: str, table: str, nodes: Set[str]) -> str:
+    several = ", ".join(sorted(nodes))
+    return (
+        f"before this node joins Segment {segment}, {several} must leave table {table} of the same subnet;"
+        f" what is down for good is forgotten with: kubectl delete segment {table}"
+    )
 
 
 def _could_be(link: Link) -> bool:

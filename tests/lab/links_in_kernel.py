@@ -14,7 +14,7 @@ import pytest
 
 from nodeagent.addresses.apply import Addresses
 from nodeagent.addresses.plan import Add, Link, Placed, Settings, containing, named
-from nodeagent.addresses.uplink import Uplink, choose_all, passed, speaking
+from nodeagent.addresses.uplink import Survey, Uplink, passed, speaking
 from nodeagent.gate.apply import Gates
 from nodeagent.neighbours.apply import PacketSocket
 from nodeagent.neighbours.listening import Listener, PacketEar
@@ -181,7 +181,7 @@ class LinksContract:
         by_index = {link.index: link for link in links}
         assert ([by_index[top.lower].kind] if top.lower else []) == list(tower.kinds[1:])
         assert containing(links, VIP4) == containing(links, VIP6) == top
-        assert choose_all("", links, [], {}, [VIP4, VIP6]) == (Uplink(top, "10.1.0.0-24"),)
+        assert Survey(links, [], {}, "n1").choose("", [VIP4, VIP6]).uplinks == (Uplink(top, "10.1.0.0-24"),)
         assert tower.top in speaking(links)
 
     async def test_it_is_up_for_as_long_as_one_cable_is(self, tower: Tower, addresses: Addresses) -> None:

@@ -1,14 +1,15 @@
 """The interface that VIPs go on, and the name of its segment."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 
 import pytest
 
 from nodeagent.addresses.plan import Link
-from nodeagent.addresses.uplink import NoUplink, Uplink, choose, choose_all, homes, passed, segment_name, speaking
+from nodeagent.addresses.uplink import Choice, Survey, Uplink, homes, passed, segment_name, speaking
 from roost.frames.ethernet import Mac
-from roost.kube.wire import Meta, Segment, SegmentSpec, Selector
+from roost.kube.wire import Meta, Seat, Segment, SegmentSpec, SegmentStatus, Selector
 from roost.words import Reason
 
 
@@ -25,9 +26,23 @@ CABLE = link("veth0", 5, "169.254.1.1/32", "fe80::2/64")
 LINKS = (LOOP, DATA, MGMT, TUNNEL, CABLE)
 
 
-def segment(name: str, *interfaces: str, **labels: str) -> Segment:
+def segment(name: str, *interfaces: str, seats: tuple[Seat, ...] = (), **labels: str) -> Segment:
     selector = Selector(match_labels=labels) if labels else None
-    return Segment(metadata=Meta(name=name), spec=SegmentSpec(interfaces=interfaces, node_selector=selector))
+    spec = SegmentSpec(interfaces=interfaces, node_selector=selector)
+    return Segment(
+        metadata=Meta(name=name),
+        spec=spec,
+        status=SegmentStatus(revision=1, next_tenure=9, seats=seats) if seats else None,
+    )
+
+
+def seat(node: str, *addresses: str, state: str = "Live") -> Seat:
+    return Seat(node=node, tenure=1, version=1, boot_id="b", mode="Witnessed", state=state, addresses=addresses)
+
+
+def chosen(setting: str, links: Iterable[Link], segments: Iterable[Segment], vips: Iterable[str]) -> Choice:
+    """What node n1 chooses, which is in row 1."""
+    return Survey(links, segments, {"row": "1"}, "n1").choose(setting, [ip_address(vip) for vip in vips])
 
 
 @pytest.mark.parametrize(
@@ -43,7 +58,7 @@ def segment(name: str, *interfaces: str, **labels: str) -> Segment:
         ),
         pytest.param("", [segment("rack-1", "data")], [], Uplink(DATA, "rack-1"), id="the interface of the Segment"),
         pytest.param(
-            "", [segment("b", "data"), segment("a", "mgmt")], [], Uplink(MGMT, "a"), id="the first Segment by name"
+            "mgmt", [segment("b", "data"), segment("a", "mgmt")], [], Uplink(MGMT, "a"), id="the Segment of the setting"
         ),
         pytest.param(
             "",
@@ -72,7 +87,7 @@ def segment(name: str, *interfaces: str, **labels: str) -> Segment:
     ],
 )
 def test_choice(setting: str, segments: list[Segment], vips: list[str], expected: Uplink) -> None:
-    assert choose(setting, LINKS, segments, {"row": "1"}, map(ip_address, vips)) == expected
+    assert chosen(setting, LINKS, segments, vips).uplinks == (expected,)
 
 
 @pytest.mark.parametrize(
@@ -96,20 +111,21 @@ def test_choice(setting: str, segments: list[Segment], vips: list[str], expected
     ],
 )
 def test_no_choice_and_why(setting: str, segments: list[Segment], vips: list[str], reason: Reason, words: str) -> None:
-    found = choose(setting, LINKS, segments, {}, map(ip_address, vips))
-    assert isinstance(found, NoUplink)
-    assert found.reason is reason
-    assert words in found.message
+    found = chosen(setting, LINKS, segments, vips)
+    assert found.uplinks == ()
+    assert found.why is not None
+    assert found.why.reason is reason
+    assert words in found.why.message
 
 
 def test_a_segment_needs_no_address_on_its_interface() -> None:
-    assert choose("", LINKS, [segment("rack-1", "veth0")], {}, []) == Uplink(CABLE, "rack-1")
+    assert chosen("", LINKS, [segment("rack-1", "veth0")], []).uplinks == (Uplink(CABLE, "rack-1"),)
 
 
 def test_the_cables_of_pods_change_nothing_in_what_is_said() -> None:
     """Else each pod that comes or goes would be news to tell."""
-    without = choose("eth9", (DATA, MGMT), [], {}, [])
-    assert choose("eth9", (DATA, MGMT, CABLE, replace(CABLE, name="veth1", index=6)), [], {}, []) == without
+    without = chosen("eth9", (DATA, MGMT), [], [])
+    assert chosen("eth9", (DATA, MGMT, CABLE, replace(CABLE, name="veth1", index=6)), [], []) == without
 
 
 @pytest.mark.parametrize(
@@ -199,10 +215,10 @@ BOTH = (Uplink(DATA, "10.60.0.0-24"), Uplink(MGMT, "10.50.0.0-24"))
         ),
     ],
 )
-def test_choose_all(
+def test_all_interfaces(
     setting: str, links: list[Link], segments: list[Segment], vips: list[str], expected: tuple[Uplink, ...]
 ) -> None:
-    assert choose_all(setting, links, segments, {"row": "1"}, [ip_address(vip) for vip in vips]) == expected
+    assert chosen(setting, links, segments, vips).uplinks == expected
 
 
 @pytest.mark.parametrize(
@@ -214,9 +230,138 @@ def test_choose_all(
     ],
 )
 def test_no_uplink_at_all(setting: str, segments: list[Segment], vips: list[str], reason: Reason) -> None:
-    found = choose_all(setting, LINKS, segments, {}, [ip_address(vip) for vip in vips])
-    assert isinstance(found, NoUplink)
-    assert found.reason == reason
+    found = chosen(setting, LINKS, segments, vips)
+    assert found.uplinks == ()
+    assert found.why is not None
+    assert found.why.reason is reason
+
+
+LOWER = replace(DATA, prefixes=(*DATA.prefixes, ip_interface("10.2.0.11/16")))
+
+
+@pytest.mark.parametrize(
+    ("setting", "link", "segments", "words"),
+    [
+        pytest.param(
+            "", DATA, [segment("a", "data", row="2")], "Segment a has data for other nodes", id="it names the interface"
+        ),
+        pytest.param(
+            "data",
+            DATA,
+            [segment("a", "data", row="2")],
+            "Segment a has data for other nodes",
+            id="so does the setting",
+        ),
+        pytest.param(
+            "", DATA, [segment("10.60.0.0-24", row="2")], "has data for other nodes", id="it is the table of the subnet"
+        ),
+        pytest.param(
+            "",
+            DATA,
+            [segment("a", "eth7", seats=(seat("n2", "10.60.0.12"),))],
+            "Segment a has seats in a subnet of data, which it does not name",
+            id="others call the interface by another name",
+        ),
+        pytest.param(
+            "",
+            DATA,
+            [segment("a", "data"), segment("10.60.0.0-24", seats=(seat("n1", "10.60.0.11"), seat("n2", "10.60.0.12")))],
+            "n2 must leave table 10.60.0.0-24 of the same subnet",
+            id="others have not left the table of the subnet yet",
+        ),
+    ],
+)
+def test_a_node_takes_no_part_where_a_segment_leaves_it_out(
+    setting: str, link: Link, segments: list[Segment], words: str
+) -> None:
+    found = chosen(setting, [link, MGMT], segments, ["10.60.0.200", "10.50.0.9"])
+    assert [out.link for out in found.left_out] == [link]
+    assert words in found.left_out[0].message
+    if not setting:
+        assert found.uplinks == BOTH[1:], "elsewhere it does"
+    else:
+        assert found.why is not None
+        assert found.why.reason is Reason.NOT_SELECTED
+
+
+@pytest.mark.parametrize(
+    ("link", "segments", "table"),
+    [
+        pytest.param(
+            DATA,
+            [segment("a", "data", row="2"), segment("b", "data", row="1")],
+            "b",
+            id="another Segment selects this node",
+        ),
+        pytest.param(
+            DATA,
+            [segment("a", "data"), segment("10.60.0.0-24", seats=(seat("n1", "10.60.0.11"),))],
+            "a",
+            id="only its own seat of a former life is left elsewhere",
+        ),
+        pytest.param(
+            DATA,
+            [segment("a", "data"), segment("10.60.0.0-24", seats=(seat("n2", "10.60.0.12", state="Gone"),))],
+            "a",
+            id="those elsewhere are gone",
+        ),
+        pytest.param(
+            DATA,
+            [segment("a", "eth7", seats=(seat("n2", "10.61.0.12"),))],
+            "10.60.0.0-24",
+            id="another Segment's seats are in other subnets",
+        ),
+        pytest.param(
+            LOWER,
+            [segment("10.60.0.0-24", seats=(seat("n2", "10.60.0.12"),))],
+            "10.60.0.0-24",
+            id="a table in use, be there a lower prefix",
+        ),
+        pytest.param(LOWER, [segment("10.60.0.0-24")], "10.2.0.0-16", id="a table that nobody uses"),
+        pytest.param(
+            DATA,
+            [segment("10.2.0.0-16", seats=(seat("n2", "10.2.0.12", "10.60.0.12"),))],
+            "10.2.0.0-16",
+            id="a table in use that is named by a prefix that this node has not",
+        ),
+    ],
+)
+def test_on_one_wire_there_is_one_table(link: Link, segments: list[Segment], table: str) -> None:
+    assert chosen("", [link, MGMT], segments, ["10.60.0.200"]).uplinks == (Uplink(link, table),)
+
+
+@pytest.mark.parametrize(
+    ("at", "segments", "why"),
+    [
+        pytest.param("10.60.0.0-24", [segment("10.60.0.0-24")], "", id="nothing has changed"),
+        pytest.param("10.2.0.0-16", [segment("10.2.0.0-16")], "", id="it is named by a prefix that went"),
+        pytest.param("10.60.0.0-24", [], "", id="the table is gone, and made anew"),
+        pytest.param("a", [segment("a", "data"), segment("b", "data")], "", id="two name it"),
+        pytest.param(
+            "10.60.0.0-24", [segment("10.60.0.0-24"), segment("b", "data")], "Segment b names data", id="one names it"
+        ),
+        pytest.param(
+            "10.60.0.0-24",
+            [segment("10.60.0.0-24"), segment("b", "data", row="2")],
+            "Segment b has data for other nodes",
+            id="one names it for others",
+        ),
+        pytest.param("a", [segment("a", "data", row="2")], "Segment a has data for other nodes", id="no more for this"),
+        pytest.param(
+            "a", [segment("a", "eth7")], "Segment a does not name data any more", id="no more for this device"
+        ),
+        pytest.param(
+            "10.60.0.0-24",
+            [segment("10.60.0.0-24", row="2")],
+            "Segment 10.60.0.0-24 selects other nodes only",
+            id="the table of the subnet is for others now",
+        ),
+    ],
+)
+def test_where_it_is_a_node_stays_unless_segments_say_otherwise(at: str, segments: list[Segment], why: str) -> None:
+    found = Survey([DATA, MGMT], segments, {"row": "1"}, "n1").displaced("data", at)
+    assert found.startswith(why)
+    assert bool(found) == bool(why)
 
 
 TWO_PREFIXES = replace(DATA, prefixes=(*DATA.prefixes, ip_interface("10.61.0.11/24"), ip_interface("10.50.0.64/26")))
@@ -234,9 +379,8 @@ TWO_PREFIXES = replace(DATA, prefixes=(*DATA.prefixes, ip_interface("10.61.0.11/
     ],
 )
 def test_homes(vip: str, expected: str | None) -> None:
-    uplinks = (Uplink(TWO_PREFIXES, "10.50.0.64-26"), Uplink(MGMT, "10.50.0.0-24"))
-    found = homes(uplinks, [LOOP, TWO_PREFIXES, MGMT, TUNNEL])(ip_address(vip))
-    assert (found.link.name if found else None) == expected
+    found = homes([TWO_PREFIXES, MGMT], [LOOP, TWO_PREFIXES, MGMT, TUNNEL])(ip_address(vip))
+    assert (found.name if found else None) == expected
 
 
 def test_nothing_has_no_home() -> None:
