@@ -7,7 +7,7 @@ from urllib.error import HTTPError
 from lab.api import Json
 from lab.cluster import Lab
 from lab.fault_runs.leftovers import AGENT_PORT, upkeep
-from lab.fault_runs.scene import VIRTUALIPS, pool, seated, service, wait_for_lists
+from lab.fault_runs.scene import NODEAGENTS, VIRTUALIPS, pool, seated, service, wait_for_lists
 from lab.run import wait_for
 
 SERVICES = "/api/v1/namespaces/default/services"
@@ -86,10 +86,17 @@ def start_programs(lab: Lab, *, rest: float) -> None:
         lab.start_agent(node)
     alive = (*lab.agents.values(), *lab.controllers.values())
     wait_for("every node is seated", lambda: len(seated(lab)) == len(lab.nodes), alive=alive, every=0.1)
+    lab.wait_for_mode()
     for node in lab.nodes:
         wait_for(f"the agent on {node} is ready", partial(_ready, lab, node, AGENT_PORT), alive=alive, every=0.1)
     wait_for("all say how many tasks they have", partial(_all_count, lab), alive=alive, every=0.5)
     wait_for("a controller is ready", lambda: _ready(lab, "control", lab.health_port()), alive=alive, every=0.1)
+
+
+def exclude(lab: Lab) -> None:
+    """What an uninstallation does first: an agent that is asked to stop then does not rest, but leaves."""
+    for node in lab.nodes:
+        lab.api("PATCH", f"{NODEAGENTS}/{node}", {"spec": {"maintenance": "Exclude"}})
 
 
 def _ready(lab: Lab, where: str, port: int) -> bool:

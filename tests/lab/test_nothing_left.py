@@ -50,12 +50,13 @@ def test_the_end_of_all_programs_leaves_nothing(lab: Lab, fresh: leftovers.Trace
     assert not left, "\n".join(left)
 
 
-def test_agents_that_are_stopped_leave_their_nodes_as_they_found_them(
+def test_agents_that_are_excluded_and_stopped_leave_their_nodes_as_they_found_them(
     lab: Lab, bare: leftovers.Traces, fresh: leftovers.Traces
 ) -> None:
     names = ["last-4", "last-6", "last-46"]
     churn.create(lab, names)
     wait_for("VIPs are announced", lambda: churn.announced(lab))
+    churn.exclude(lab)
     for agent in lab.agents.values():
         agent.sigterm()
     for agent in lab.agents.values():
