@@ -22,6 +22,7 @@ from nodeagent.gate.plan import (
     Have,
     KernelRefused,
     NoGate,
+    Outcome,
     Range,
     Unsupported,
 )
@@ -391,8 +392,11 @@ class Gate:
     def permit_create(self, milliseconds: int) -> None:
         self._gates.permits.create(self.device, milliseconds)
 
-    def permit_refresh(self, milliseconds: int) -> bool:
-        return self._gates.permits.refresh(self.device, milliseconds)
+    def permit_stage(self, milliseconds: int) -> None:
+        self._gates.permits.stage(self.device, milliseconds)
+
+    def permit_give(self, milliseconds: int, *, anew: bool) -> Outcome:
+        return self._gates.permits.give(self.device, milliseconds, anew=anew)
 
     def permit_revoke(self) -> None:
         self._gates.permits.revoke(self.device)

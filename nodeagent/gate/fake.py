@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from nodeagent.gate import plan
 from nodeagent.gate.permits import DevicePermit
-from nodeagent.gate.plan import Address, Have, KernelRefused, NoGate, Range
+from nodeagent.gate.plan import Address, Have, KernelRefused, NoGate, Outcome, Range
 
 ETHERNET, LOOPBACK = 1, 772  # ARPHRD_*
 
@@ -17,6 +17,7 @@ class FakePermits:
         """*stands*: whether there is a gate to have permits in."""
         self.clock, self.stands = clock, stands
         self.until: dict[str, float] = {}
+        self.staged: dict[str, float] = {}
 
     def close(self) -> None:
         pass
@@ -27,16 +28,30 @@ class FakePermits:
             raise KernelRefused(errno.EEXIST, "permit")
         self.until[device] = self.clock() + milliseconds / 1000
 
-    def refresh(self, device: str, milliseconds: int) -> bool:
+    def stage(self, device: str, milliseconds: int) -> None:
         plan.check(milliseconds)
-        if self.left(device) is None:
-            return False
+        self._look()
+        self.staged[device] = self.clock() + milliseconds / 1000
+
+    def give(self, device: str, milliseconds: int, *, anew: bool = True) -> Outcome:
+        plan.check(milliseconds)
+        stands = self.left(device) is not None
+        if self.staged.get(device, 0.0) <= self.clock():
+            return Outcome.LATE
+        if not stands and not anew:
+            return Outcome.LAPSED
+        del self.staged[device]
         self.until[device] = self.clock() + milliseconds / 1000
-        return True
+        return Outcome.GIVEN
 
     def revoke(self, device: str) -> None:
         self._look()
         self.until.pop(device, None)
+
+    def clear(self) -> None:
+        """The table goes, and all that is in it."""
+        self.until.clear()
+        self.staged.clear()
 
     def left(self, device: str) -> int | None:
         self._look()
@@ -84,7 +99,7 @@ class FakeGates:
         if self.vips is None:
             self.vips, self.ranges, self.held = frozenset(), (), {}
             self.fenced.clear()
-            self.permits.until.clear()
+            self.permits.clear()
         self.fence(self.devices)
 
     def fence(self, devices: Iterable[str]) -> Mapping[str, str]:
@@ -127,7 +142,7 @@ class FakeGates:
     def remove(self) -> None:
         self.vips, self.ranges, self.held = None, (), {}
         self.fenced.clear()
-        self.permits.until.clear()
+        self.permits.clear()
 
     def on(self, device: str) -> "FakeGate":
         return FakeGate(device, self.clock, self)
@@ -202,8 +217,11 @@ class FakeGate:
     def permit_create(self, milliseconds: int) -> None:
         self.gates.permits.create(self.device, milliseconds)
 
-    def permit_refresh(self, milliseconds: int) -> bool:
-        return self.gates.permits.refresh(self.device, milliseconds)
+    def permit_stage(self, milliseconds: int) -> None:
+        self.gates.permits.stage(self.device, milliseconds)
+
+    def permit_give(self, milliseconds: int, *, anew: bool) -> Outcome:
+        return self.gates.permits.give(self.device, milliseconds, anew=anew)
 
     def permit_revoke(self) -> None:
         self.gates.permits.revoke(self.device)

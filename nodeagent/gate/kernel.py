@@ -5,6 +5,7 @@ import fcntl
 import socket
 import struct
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from nodeagent.gate import nfnetlink
 from nodeagent.gate.nfnetlink import Answer, Element, Place, Request
@@ -15,6 +16,16 @@ _SOL_NETLINK, _NETLINK_CAP_ACK = 270, 10
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33  # asm-generic/socket.h
 _BUFFER = 4 << 20  # octets; a transaction must fit, see plan.LARGEST
 _SIOCGIFHWADDR = 0x8927  # linux/sockios.h
+
+
+CHANGE = "change of the gate's sets"
+
+
+class Refusal(NamedTuple):
+    """Which request of a transaction the kernel refused first (-1: the transaction as a whole), and why."""
+
+    request: int
+    errno: int
 
 
 class Socket:
@@ -45,29 +56,31 @@ class Socket:
 
     def commit(self, requests: Iterable[Request], *, unless: int = 0) -> bool:
         """One transaction, acknowledged; False when the kernel refused it with *unless*."""
-        several = list(requests)
-        if not several:
-            return True
-        first = self._sequence + 1
-        self._sequence += len(several) + 2
-        self._send(nfnetlink.pack_transaction(several, first))
-        refused = self._refusal(set(range(first + 1, first + 1 + len(several))), first)
-        if refused and refused != unless:
-            raise KernelRefused(refused, "change of the gate's sets")
-        return not refused
+        refused = self.attempt(list(requests))
+        if refused is not None and refused.errno != unless:
+            raise KernelRefused(refused.errno, CHANGE)
+        return refused is None
 
-    def _refusal(self, awaited: set[int], first: int) -> int:
-        """The first errno among the answers to transaction *first*; 0 if all of it was done."""
-        refused = 0
-        while awaited:
+    def attempt(self, requests: Sequence[Request]) -> Refusal | None:
+        """One transaction; None when all of it is in effect, and else nothing is.
+
+        The kernel goes through all of it in any case, and answers in order: each request that it refuses, and the last.
+        """
+        if not requests:
+            return None
+        first = self._sequence + 1
+        last = first + len(requests)
+        self._sequence = last + 1
+        self._send(nfnetlink.pack_transaction(requests, first))
+        refused: Refusal | None = None
+        while True:
             for answer in nfnetlink.unpack(self._receive("transaction")):
                 if answer.kind != nfnetlink.ERROR or answer.sequence < first:
                     continue  # to something older
-                if answer.sequence == first:  # the transaction as a whole
-                    return answer.errno
-                awaited.discard(answer.sequence)
-                refused = refused or answer.errno
-        return refused
+                if answer.errno and refused is None:
+                    refused = Refusal(answer.sequence - first - 1, answer.errno)
+                if answer.sequence in (first, last):  # the transaction as a whole, or all of it
+                    return refused
 
     def table(self, family: int, name: str) -> dict[int, bytes] | None:
         """The attributes of a table; None if there is none."""

@@ -4,8 +4,8 @@ Layout and numbers: linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilte
 """
 
 import struct
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 ARP, NETDEV, IPV6 = 3, 5, 10  # NFPROTO_*
 
@@ -85,18 +85,21 @@ class Element:
     ends: bool = False
 
 
-def pack(request: Request, sequence: int) -> bytes:
+def pack(request: Request, sequence: int, flags: int = 0) -> bytes:
+    """*flags*: those beside the request's own."""
     kind = (_NF_TABLES << 8) | request.operation
-    return _message(kind, REQUEST | request.flags, sequence, _FAMILY.pack(request.family, 0, 0) + request.body)
+    body = _FAMILY.pack(request.family, 0, 0) + request.body
+    return _message(kind, REQUEST | request.flags | flags, sequence, body)
 
 
-def pack_transaction(requests: Iterable[Request], sequence: int) -> bytes:
-    """All of *requests* or none: the first has number *sequence* + 1, and each is acknowledged."""
+def pack_transaction(requests: Sequence[Request], sequence: int) -> bytes:
+    """All of *requests* or none: the first has number *sequence* + 1. The last is acknowledged; errors always are."""
     bracket = _FAMILY.pack(0, 0, _NF_TABLES)
     parts = [_message(BATCH_BEGIN, REQUEST, sequence, bracket)]
+    last = sequence + len(requests)
     for request in requests:
         sequence += 1
-        parts.append(pack(replace(request, flags=request.flags | ACK), sequence))
+        parts.append(pack(request, sequence, ACK if sequence == last else 0))
     return b"".join([*parts, _message(BATCH_END, REQUEST, sequence + 1, bracket)])
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from nodeagent.gate import nfnetlink, plan
-from nodeagent.gate.kernel import Socket
+from nodeagent.gate.kernel import CHANGE, Refusal, Socket
 from nodeagent.gate.nfnetlink import ARP, IPV6, NETDEV, Element, Place, Request
-from nodeagent.gate.plan import PERMIT, TABLE, NoGate
+from nodeagent.gate.plan import PERMIT, STAGED, TABLE, KernelRefused, NoGate, Outcome
 
 _TABLES = ((NETDEV,), (ARP, IPV6))  # the families of the tables that a gate may have; the best first
 
@@ -29,32 +29,63 @@ class Permits:
         """Raises Unsupported where the kernel or our rights do not suffice."""
         self._socket = Socket()
         self._families: tuple[int, ...] = ()
+        self._open = set[str]()  # the devices that should have a permit, by our last call
 
     def close(self) -> None:
         """Close the socket; each permit runs out by itself."""
         self._socket.close()
 
     def create(self, device: str, milliseconds: int) -> None:
-        """Give *device* a permit; KernelRefused with EEXIST if it has one."""
-        permit = _permit(device, milliseconds)
-        if not self._done(lambda place: nfnetlink.add(place, [permit], exclusive=True)):
-            raise NoGate
+        """Give *device* a permit for so long from now; KernelRefused with EEXIST if it has one.
 
-    def refresh(self, device: str, milliseconds: int) -> bool:
-        """Have the permit end *milliseconds* from now; False if it ended before, or was never given."""
-        permit, old = _permit(device, milliseconds), Element(key(device))
-        return self._done(lambda place: [*nfnetlink.delete(place, [old]), *nfnetlink.add(place, [permit])])
+        Whoever has a deadline to keep uses feed().
+        """
+        permit = _element(device, milliseconds)
+        refused = self._attempt(_added, PERMIT, permit)
+        if refused is not None:
+            raise KernelRefused(refused.errno, CHANGE)
+
+    def stage(self, device: str, milliseconds: int) -> None:
+        """Begin to feed the permit: a decision made after this is good for *milliseconds*, and one made before is not.
+
+        The permit stays as it is.
+        """
+        mark, old = _element(device, milliseconds), _element(device)
+        for before in (None, old, None):  # as a rule none is there: give() takes it away, and it ends by itself
+            if self._attempt(_added, STAGED, mark, before) is None:
+                return
+        raise KernelRefused(errno.EBUSY, CHANGE)  # somebody else puts it there and takes it away
+
+    def give(self, device: str, milliseconds: int, *, anew: bool = True) -> Outcome:
+        """Have the permit end *milliseconds* from now, if what was staged is good still; it is taken away.
+
+        *anew*: also where none stands. Nothing is changed unless it is GIVEN.
+        """
+        permit, old = _element(device, milliseconds), _element(device)
+        stands = device in self._open
+        for before in (old, None) if stands else (None, old):
+            if before is None and not anew:
+                continue
+            refused = self._attempt(_given, permit, old, before)
+            if refused is None:
+                self._open.add(device)
+                return Outcome.GIVEN
+            if refused.request < len(self._families):
+                return Outcome.LATE
+        self._open.discard(device)
+        return Outcome.LATE if anew else Outcome.LAPSED
 
     def revoke(self, device: str) -> None:
         """End the permit now, if there is one."""
-        for family in self._look():
+        self._open.discard(device)
+        for family in self._look(PERMIT):
             gone = nfnetlink.delete(Place(family, TABLE, PERMIT), [Element(key(device))])
             self._socket.commit(gone, unless=errno.ENOENT)
 
     def left(self, device: str) -> int | None:
         """The milliseconds that are left of the permit; None if there is none."""
         found = list[int]()
-        for family in self._look():
+        for family in self._look(PERMIT):
             elements = self._socket.elements(Place(family, TABLE, PERMIT))
             of_device = [element.milliseconds for element in elements if element.key == key(device)]
             if not of_device:
@@ -69,32 +100,37 @@ class Permits:
     def of(self, device: str) -> "DevicePermit":
         return DevicePermit(self, device)
 
-    def _done(self, requests: Callable[[Place], Iterable[Request]]) -> bool:
-        """Have *requests* in effect in every table at once; False where an element was not there."""
-        families = self._families or self._look()
-        if self._commit(families, requests):
-            return True
-        return self._look() != families and self._commit(self._families, requests)
+    def _attempt(self, requests: Callable[..., list[Request]], *given: object) -> Refusal | None:
+        """Have *requests* in effect in every table at once; what was refused, for what is there or is not there.
 
-    def _commit(self, families: tuple[int, ...], requests: Callable[[Place], Iterable[Request]]) -> bool:
-        several = [request for family in families for request in requests(Place(family, TABLE, PERMIT))]
-        return self._socket.commit(several, unless=errno.ENOENT)
+        They are made of the families of the tables, and of what is *given*.
+        """
+        self._families = self._families or self._look(STAGED)
+        refused = self._socket.attempt(requests(self._families, *given))
+        if refused is not None and refused.errno == errno.ENOENT:
+            former, self._families = self._families, self._look(STAGED)
+            if former != self._families:
+                refused = self._socket.attempt(requests(self._families, *given))
+        if refused is not None and refused.errno not in (errno.ENOENT, errno.EEXIST):
+            raise KernelRefused(refused.errno, CHANGE)
+        return refused
 
-    def _look(self) -> tuple[int, ...]:
-        """Which tables stand: the kernel says ENOENT for want of a table as for want of an element. Raises NoGate."""
+    def _look(self, name: str) -> tuple[int, ...]:
+        """Which tables stand, with a set of that *name* (one of a former version may lack it). Raises NoGate.
+
+        The kernel says ENOENT for want of a table as for want of an element.
+        """
         for families in _TABLES:
-            if all(self._socket.has_set(Place(family, TABLE, PERMIT)) for family in families):
-                self._families = families
+            if all(self._socket.has_set(Place(family, TABLE, name)) for family in families):
                 return families
-        self._families = ()
         raise NoGate
 
 
 class ByDevice(Protocol):
     """The permits of several devices."""
 
-    def create(self, device: str, milliseconds: int) -> None: ...
-    def refresh(self, device: str, milliseconds: int) -> bool: ...
+    def stage(self, device: str, milliseconds: int) -> None: ...
+    def give(self, device: str, milliseconds: int, *, anew: bool = True) -> Outcome: ...
     def revoke(self, device: str) -> None: ...
 
 
@@ -105,11 +141,11 @@ class DevicePermit:
     permits: ByDevice
     device: str
 
-    def permit_create(self, milliseconds: int) -> None:
-        self.permits.create(self.device, milliseconds)
+    def permit_stage(self, milliseconds: int) -> None:
+        self.permits.stage(self.device, milliseconds)
 
-    def permit_refresh(self, milliseconds: int) -> bool:
-        return self.permits.refresh(self.device, milliseconds)
+    def permit_give(self, milliseconds: int, *, anew: bool) -> Outcome:
+        return self.permits.give(self.device, milliseconds, anew=anew)
 
     def permit_revoke(self) -> None:
         self.permits.revoke(self.device)
@@ -120,6 +156,23 @@ def key(device: str) -> bytes:
     return device.encode().ljust(plan.NAME_LENGTH, b"\0")
 
 
-def _permit(device: str, milliseconds: int) -> Element:
-    plan.check(milliseconds)
+def _element(device: str, milliseconds: int | None = None) -> Element:
+    if milliseconds is not None:
+        plan.check(milliseconds)
     return Element(key(device), milliseconds)
+
+
+def _deleted(families: Iterable[int], name: str, element: Element) -> list[Request]:
+    return [request for family in families for request in nfnetlink.delete(Place(family, TABLE, name), [element])]
+
+
+def _added(families: Iterable[int], name: str, element: Element, before: Element | None = None) -> list[Request]:
+    """*element* comes into the set, in place of *before* or where there is none."""
+    gone = _deleted(families, name, before) if before is not None else []
+    come = (nfnetlink.add(Place(family, TABLE, name), [element], exclusive=True) for family in families)
+    return [*gone, *(request for several in come for request in several)]
+
+
+def _given(families: Iterable[int], permit: Element, old: Element, before: Element | None) -> list[Request]:
+    """What was staged goes first: the first that are refused say that it was late."""
+    return [*_deleted(families, STAGED, old), *_added(families, PERMIT, permit, before)]

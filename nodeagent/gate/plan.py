@@ -4,6 +4,7 @@ import errno
 import re
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
+from enum import Enum, auto
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Protocol, Self
 
@@ -14,10 +15,11 @@ VIPS = {4: "vips4", 6: "vips6"}
 POOLS = {4: "pools4", 6: "pools6"}
 HELD = {4: "held4", 6: "held6"}
 PERMIT = "permit"
+STAGED = "staged"
 DEVICES = "fenced"
 
 SHORTEST_MS = 20  # two ticks at HZ=100: older kernels round a shorter time-out down to none at all, which never ends
-MOMENT_MS = 50  # what a permit gets before the clock is read again
+MOMENT_MS = 30  # how long a decision about a permit is good; with SHORTEST_MS of it left even at HZ=100
 ATTEMPTS = 3
 LARGEST = 20_000  # elements a transaction; 900 kB
 NAME_LENGTH = 16  # octets of a device's name in a key, IFNAMSIZ
@@ -62,11 +64,23 @@ class Change:
     add: tuple[Address, ...]
 
 
-class Permit(Protocol):
-    """The set element that opens the gate of a device until its time-out, which the kernel enforces."""
+class Outcome(Enum):
+    """What became of a permit that was to be given."""
 
-    def permit_create(self, milliseconds: int) -> None: ...
-    def permit_refresh(self, milliseconds: int) -> bool: ...
+    GIVEN = auto()
+    LATE = auto()  # the decision was no longer good, or another feeds this permit too; what stood stands as it was
+    LAPSED = auto()  # it ended before, and was not to be made anew
+
+
+class Permit(Protocol):
+    """The set element that opens the gate of a device until its time-out, which the kernel enforces.
+
+    *stage* puts an element beside it that lives for a moment; *give* takes that away in the transaction that sets the
+    permit, and so is refused once the moment is over.
+    """
+
+    def permit_stage(self, milliseconds: int) -> None: ...
+    def permit_give(self, milliseconds: int, *, anew: bool) -> Outcome: ...
     def permit_revoke(self) -> None: ...
 
 
@@ -155,49 +169,27 @@ def ordered(addresses: Iterable[Address]) -> list[Address]:
 
 
 def feed(permit: Permit, deadline: float, clock: Callable[[], float], *, anew: bool = True) -> bool:
-    """Have *permit* end at *deadline* (seconds on *clock*), sooner or later than it does now; False if it ended.
+    """Have *permit* end at *deadline* (seconds on *clock*), or up to MOMENT_MS before; False if it ended, or never was.
 
     A time-out counts from when the kernel reads it, the clock was read before, and between the two the process may have
-    been stopped for long. So the permit is first cut, or made anew, for a moment only, and gets the rest of its time
-    after another look at the clock: if that comes too late, there is nothing left to refresh, and a process that wakes
-    up late prolongs nothing by more than that moment. Without *anew* a permit that has ended stays so.
+    been stopped for long. So a decision is good for a moment only: it is staged in the kernel, then the clock is read,
+    and whoever comes back later than a moment after that is refused, prolonging or making anew. That moment is taken
+    off, so no permit ends after its deadline; and one that stands is not touched before the new one takes its place.
+    Without *anew* a permit that has ended stays so.
     """
     for _ in range(ATTEMPTS):
-        left = _milliseconds(deadline - clock())
+        permit.permit_stage(MOMENT_MS)
+        left = int((deadline - clock()) * 1000) - MOMENT_MS
         if left < SHORTEST_MS:
             break
-        moment = min(left, MOMENT_MS)
-        if not permit.permit_refresh(moment):
-            if not anew:
-                return False
-            if not _created(permit, moment):
-                continue
-        left = _milliseconds(deadline - clock())
-        if left < SHORTEST_MS:
-            break
-        if permit.permit_refresh(left):
-            return True
-    else:
-        return False
-    permit.permit_revoke()
+        outcome = permit.permit_give(left, anew=anew)
+        if outcome is not Outcome.LATE:
+            return outcome is Outcome.GIVEN
+    permit.permit_revoke()  # what stands may end later than it should
     return False
-
-
-def _created(permit: Permit, milliseconds: int) -> bool:
-    try:
-        permit.permit_create(milliseconds)
-    except KernelRefused as refused:
-        if refused.errno != errno.EEXIST:
-            raise
-        return False
-    return True
 
 
 def check(milliseconds: int) -> None:
     """Raises ValueError for a permit so short that it might never end."""
     if milliseconds < SHORTEST_MS:
         raise ValueError(f"a permit for {milliseconds} ms could be one for ever")
-
-
-def _milliseconds(seconds: float) -> int:
-    return int(seconds * 1000)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from nodeagent.gate.nfnetlink import ARP, IPV6, NETDEV
-from nodeagent.gate.plan import DEVICES, HELD, PERMIT, POOLS, TABLE, VIPS, Address, Range, ordered
+from nodeagent.gate.plan import DEVICES, HELD, PERMIT, POOLS, STAGED, TABLE, VIPS, Address, Range, ordered
 
 OLDEST_KERNEL = "5.16"  # the first whose netdev tables see what leaves (hook egress)
 
@@ -24,6 +24,7 @@ _SETS = {
     "pools6": "typeof @th,64,128; flags interval",
     "held6": "typeof @th,64,128 . oifname",
     "permit": "typeof oifname; flags timeout",
+    "staged": "typeof oifname; flags timeout",
     "fenced": "typeof oifname",
 }
 
@@ -101,14 +102,14 @@ OUTPUT = Form(
         Table(
             ARP,
             "arp",
-            ("vips4", "pools4", "held4", PERMIT, DEVICES),
+            ("vips4", "pools4", "held4", PERMIT, STAGED, DEVICES),
             {**_SENDERS, "out": (_OTHER_DEVICE, "goto senders")},
             {"out": _OUT},
         ),
         Table(
             IPV6,
             "ip6",
-            ("vips6", "pools6", "held6", PERMIT, DEVICES),
+            ("vips6", "pools6", "held6", PERMIT, STAGED, DEVICES),
             {
                 **_TARGETS,
                 "out": (

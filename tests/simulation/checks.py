@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 LEASE, REST = 6.0, 20.0  # seconds, S and G
 RATE = 1.1  # how much longer than it was told a kernel may keep a permit
-SLIP = 0.057  # between looking at the clock and refreshing, a stall of up to a moment goes unnoticed
+SLIP = 0.001  # clocks of processes have rates of their own
 ROUNDING = 0.002
 TAMPERED = 10.0
 

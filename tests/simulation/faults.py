@@ -25,7 +25,7 @@ class Pause(Lasting):
     """SIGSTOP of the ``pulse``, the ``agent`` or of ``both``.
 
     *after*: not at once, but in the midst of the next step that does something, when so many things of it are done;
-    where the thing is a permit, between the two looks at the clock.
+    where the thing is a permit, between staging, looking at the clock, and giving it.
     """
 
     node: str

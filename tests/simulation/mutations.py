@@ -140,7 +140,7 @@ def _blind(original: Callable[..., Any]) -> Callable[..., Any]:
             return list(original(process, output))
         left = output.deadline - process.node.raw()
         nothing = lambda: None  # noqa: E731
-        return [nothing, nothing, nothing, partial(process.node.grant, max(left, 0.001), anew=True)]
+        return [nothing, nothing, partial(process.node.grant, max(left, 0.001), anew=True)]
 
     return split
 
@@ -245,7 +245,7 @@ MUTATIONS: dict[str, Mutation] = {
         lambda: [_method(pulse._Turn, "answer", _forgetful)],
     ),
     "blind_refresh": Mutation(
-        "the kernel's permit is refreshed whether it stands or not",
+        "the kernel's permit is set however late after the look at the clock",
         "stopped_in_feed",
         lambda: [_method(node.Pulse, "split", _blind)],
     ),

@@ -90,13 +90,13 @@ NAMED: dict[str, Named] = {
         still=True,
     ),
     "stopped_in_feed": Named(
-        "3: the pulse is stopped between looking at the clock and refreshing",
+        "3: the pulse is stopped between looking at the clock and the kernel",
         _of(f.Pause(AT, 4.0, "holder", "pulse", 3), f.Pause(AT + 0.02, 4.0, "holder", "agent")),
         moved=True,
     ),
     "stopped_in_create": Named(
-        "3: the pulse is stopped between looking at the clock and the kernel",
-        _of(f.Pause(AT, 4.0, "holder", "pulse", 1), f.Pause(AT + 0.02, 4.0, "holder", "agent")),
+        "3: the pulse is stopped before it looks at the clock, or between that and the kernel",
+        _of(f.Pause(AT, 4.0, "holder", "pulse", 2), f.Pause(AT + 0.02, 4.0, "holder", "agent")),
         moved=True,
     ),
     "lease_deleted": Named(

@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from nodeagent import model
+from nodeagent.gate.plan import MOMENT_MS, SHORTEST_MS
 from nodeagent.pulse import messages
 from nodeagent.pulse import plan as pulse_plan
 from nodeagent.segment import events as ev
@@ -16,9 +17,8 @@ from nodeagent.segment.state import Me
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-SHORTEST = 0.02  # seconds; as in nodeagent.gate.plan
-MOMENT = 0.05
-LATE_STALL = 0.06  # seconds a permit may stand after a stall between looking at the clock and making it anew
+SHORTEST = SHORTEST_MS / 1000
+MOMENT = MOMENT_MS / 1000
 AGENT_RESTART = 1.0  # seconds after which a pulse starts a lost agent again
 AGENT_LOST = 30.0
 PULSE_TICK = pulse_plan.Tick()
@@ -38,6 +38,7 @@ class Kernel:
         self.held: frozenset[str] = frozenset()
         self.epochs: dict[str, int] = {}  # of the groups held, by the newest table that the agent knew
         self.until = 0.0  # world seconds
+        self.staged = 0.0  # until when a decision about the permit is good
         self.tenure = 0  # by whose orders the permit was last fed
 
 
@@ -172,37 +173,34 @@ class Pulse(Process):
     def split(self, output: Any) -> list[Action]:
         if type(output) is not pulse_plan.Permit or output.deadline is None:
             return [partial(self.act, output)]
-        read: list[tuple[float, float]] = []
-        look, anew = partial(self._look, output.deadline, read), output.anew
-        return [look, partial(self._moment, read, anew=anew), look, partial(self._rest, read, anew=anew)]
+        read: list[float] = []
+        look = partial(self._look, output.deadline, read)
+        return [self._stage, look, partial(self._give, output.deadline, read, anew=output.anew)]
 
-    def _look(self, deadline: float, read: list[tuple[float, float]]) -> None:
-        read.append((int((deadline - self.node.raw()) * 1000) / 1000, self.world.now))
+    def _stage(self) -> None:
+        self.node.kernel.staged = self.world.now + MOMENT / self.node.kernel.rate
 
-    def _moment(self, read: list[tuple[float, float]], *, anew: bool) -> None:
-        left, looked_at = read[0]
+    def _look(self, deadline: float, read: list[float]) -> None:
+        read.append(int((deadline - self.node.raw()) * 1000) / 1000 - MOMENT)
+
+    def _give(self, deadline: float, read: list[float], *, anew: bool) -> None:
+        (left,) = read
         if left < SHORTEST:
             self.node.revoke()
-            return
-        if anew and self.world.now > looked_at and not self.node.claims():
-            self.node.excuse(LATE_STALL)  # it looked at the clock before it was stopped: one moment too many
-        self.node.grant(min(left, MOMENT), anew=anew)
-
-    def _rest(self, read: list[tuple[float, float]], *, anew: bool) -> None:
-        left, looked_at = read[1]
-        if read[0][0] < SHORTEST:
-            return
-        if left < SHORTEST:
-            self.node.revoke()
-        elif not self.node.grant(left, anew=False):
-            self.permit(left + self.node.raw() - (self.world.now - looked_at), anew=anew)
+        elif self.node.kernel.staged <= self.world.now:
+            self.permit(deadline, anew=anew)  # late; again, and not stopped this time
+        else:
+            self.node.kernel.staged = 0.0
+            self.node.grant(left, anew=anew)
 
     def permit(self, deadline: float | None, *, anew: bool) -> None:
-        left = -1.0 if deadline is None else int((deadline - self.node.raw()) * 1000) / 1000
-        if left < SHORTEST:
+        if deadline is None:
             self.node.revoke()
-        else:
-            self.node.grant(left, anew=anew)
+            return
+        read: list[float] = []
+        self._stage()
+        self._look(deadline, read)
+        self._give(deadline, read, anew=anew)
 
 
 class Agent(Process):

@@ -11,9 +11,10 @@ import pytest
 from nodeagent.gate.apply import Gate, Gates
 from nodeagent.gate.fake import FakeGate, FakeGates, FakePermits
 from nodeagent.gate.permits import Permits
-from nodeagent.gate.plan import Address, Have, KernelRefused, NoGate, Range
+from nodeagent.gate.plan import MOMENT_MS, Address, Have, KernelRefused, NoGate, Outcome, Range
 
 ONE, TWO, SIX = ip_address("10.1.0.100"), ip_address("10.1.0.101"), ip_address("fd01::100")
+LONG = 10_000  # milliseconds
 MANY: frozenset[Address] = frozenset(
     [
         *(ip_address(f"10.2.{n // 250}.{n % 250}") for n in range(2500)),
@@ -82,21 +83,20 @@ class GateContract:
             stage.gate.permit_create(5000)
         assert refused.value.errno == errno.EEXIST
 
-    def test_a_refresh_sets_the_time_that_is_left(self, stage: Stage) -> None:
-        stage.gate.permit_create(5000)
-        assert stage.gate.permit_refresh(60_000)
-        assert (stage.gate.read().permit_ms or 0) > 50_000
-        assert stage.gate.permit_refresh(1000)
-        assert 0 < (stage.gate.read().permit_ms or 0) <= 1000
+    def test_what_is_given_is_the_time_that_is_left(self, stage: Stage) -> None:
+        for milliseconds in (5000, 60_000, 1000):
+            stage.gate.permit_stage(LONG)
+            assert stage.gate.permit_give(milliseconds, anew=True) is Outcome.GIVEN
+            assert 0 <= milliseconds - (stage.gate.read().permit_ms or 0) < 500
 
-    def test_a_permit_lapses_by_itself_and_cannot_be_refreshed_then(self, stage: Stage) -> None:
-        assert not stage.gate.permit_refresh(1000)
+    def test_a_permit_lapses_by_itself_and_is_made_anew_only_where_it_may(self, stage: Stage) -> None:
         stage.gate.permit_create(50)
         stage.wait(0.1)
         assert stage.gate.read().permit_ms is None
-        assert not stage.gate.permit_refresh(1000)
+        stage.gate.permit_stage(LONG)
+        assert stage.gate.permit_give(5000, anew=False) is Outcome.LAPSED
         assert stage.gate.read().permit_ms is None
-        stage.gate.permit_create(1000)
+        assert stage.gate.permit_give(5000, anew=True) is Outcome.GIVEN
         assert stage.gate.read().permit_ms is not None
 
     def test_a_permit_is_revoked_at_once_and_twice_is_no_error(self, stage: Stage) -> None:
@@ -110,7 +110,7 @@ class GateContract:
             assert stage.gate.feed(stage.clock() + seconds, stage.clock)
             left = stage.gate.read().permit_ms
             assert left is not None
-            assert seconds * 1000 - 500 < left <= seconds * 1000
+            assert seconds * 1000 - 500 < left <= seconds * 1000 - MOMENT_MS
 
     def test_feeding_up_to_the_past_ends_the_permit(self, stage: Stage) -> None:
         stage.gate.permit_create(5000)
@@ -120,7 +120,9 @@ class GateContract:
     def test_no_permit_is_so_short_that_it_never_ends(self, stage: Stage) -> None:
         stage.gate.permit_create(5000)
         with pytest.raises(ValueError, match="for ever"):
-            stage.gate.permit_refresh(0)
+            stage.gate.permit_give(0, anew=True)
+        with pytest.raises(ValueError, match="for ever"):
+            stage.gate.permit_stage(0)
 
     def test_without_a_table_nothing_is_silently_done(self, stage: Stage) -> None:
         stage.gate.remove()
@@ -130,6 +132,8 @@ class GateContract:
             lambda: stage.gate.guard({ONE}),
             lambda: stage.gate.hold({ONE}),
             lambda: stage.gate.permit_create(5000),
+            lambda: stage.gate.permit_stage(LONG),
+            lambda: stage.gate.permit_give(5000, anew=True),
             lambda: stage.gate.feed(stage.clock() + 5, stage.clock),
             stage.gate.read,
         ):
@@ -152,20 +156,51 @@ class PermitsContract:
         devices.permits.create("second", 60_000)
         assert (devices.permits.left("second") or 0) > 50_000
 
-    def test_a_permit_that_lapsed_or_was_never_given_is_not_refreshed(self, devices: Devices) -> None:
-        assert not devices.permits.refresh("uplink", 5000)
-        devices.permits.create("uplink", 50)
+    @pytest.mark.parametrize("had", [None, 60_000], ids=["there was none", "one stands"])
+    def test_who_comes_later_than_the_moment_is_refused(self, devices: Devices, had: int | None) -> None:
+        """He staged, looked at the clock, decided, and was stopped: the permit is as it was."""
+        if had is not None:
+            devices.permits.create("uplink", had)
+        devices.permits.stage("uplink", 50)
         devices.wait(0.1)
-        assert devices.permits.left("uplink") is None
-        assert not devices.permits.refresh("uplink", 5000)
-        assert devices.permits.left("uplink") is None
+        assert devices.permits.give("uplink", 5000) is Outcome.LATE
+        assert devices.permits.give("uplink", 5000, anew=False) is Outcome.LATE
+        assert ((devices.permits.left("uplink") or 0) > 50_000) == (had is not None)
 
-    def test_a_refresh_prolongs_and_cuts(self, devices: Devices) -> None:
-        devices.permits.create("uplink", 1000)
-        assert devices.permits.refresh("uplink", 60_000)
+    def test_a_moment_is_good_for_one_permit_of_one_device(self, devices: Devices) -> None:
+        assert devices.permits.give("uplink", 5000) is Outcome.LATE
+        devices.permits.stage("uplink", LONG)
+        assert devices.permits.give("second", 5000) is Outcome.LATE
+        assert devices.permits.give("uplink", 5000) is Outcome.GIVEN
+        assert devices.permits.give("uplink", 60_000) is Outcome.LATE
+        assert 0 < (devices.permits.left("uplink") or 0) <= 5000
+
+    def test_the_permit_is_not_touched_between_the_steps(self, devices: Devices) -> None:
+        devices.permits.create("uplink", 60_000)
+        devices.permits.stage("uplink", LONG)
         assert (devices.permits.left("uplink") or 0) > 50_000
-        assert devices.permits.refresh("uplink", 1000)
-        assert 0 < (devices.permits.left("uplink") or 0) <= 1000
+
+    def test_a_later_stage_is_in_place_of_an_earlier_one(self, devices: Devices) -> None:
+        """As a process leaves it that is killed between the steps."""
+        devices.permits.stage("uplink", LONG)
+        devices.permits.stage("uplink", 50)
+        devices.wait(0.1)
+        assert devices.permits.give("uplink", 5000) is Outcome.LATE
+        devices.permits.stage("uplink", 50)
+        devices.permits.stage("uplink", LONG)
+        devices.wait(0.1)
+        assert devices.permits.give("uplink", 5000) is Outcome.GIVEN
+
+    def test_whoever_holds_on_is_given_more_only_while_a_permit_stands(self, devices: Devices) -> None:
+        devices.permits.stage("uplink", LONG)
+        assert devices.permits.give("uplink", 5000, anew=False) is Outcome.LAPSED
+        assert devices.permits.left("uplink") is None
+        devices.permits.create("uplink", 5000)
+        assert devices.permits.give("uplink", 60_000, anew=False) is Outcome.GIVEN
+        assert (devices.permits.left("uplink") or 0) > 50_000
+        devices.permits.revoke("uplink")
+        devices.permits.stage("uplink", LONG)
+        assert devices.permits.give("uplink", 5000, anew=False) is Outcome.LAPSED
 
     def test_revoking_ends_one_permit_at_once_and_twice_is_no_error(self, devices: Devices) -> None:
         for device in ("uplink", "second"):
@@ -181,10 +216,13 @@ class PermitsContract:
         one.create("uplink", 5000)
         with pytest.raises(KernelRefused):
             other.create("uplink", 5000)
-        assert other.refresh("uplink", 60_000)
+        assert other.feed("uplink", devices.clock() + 60, devices.clock, anew=False)
         assert (one.left("uplink") or 0) > 50_000
         one.revoke("uplink")
-        assert not other.refresh("uplink", 60_000)
+        assert not other.feed("uplink", devices.clock() + 60, devices.clock, anew=False)
+        assert other.feed("uplink", devices.clock() + 60, devices.clock)
+        assert one.feed("uplink", devices.clock() + 5, devices.clock, anew=False)
+        assert 0 < (other.left("uplink") or 0) <= 5000
 
     def test_feeding_ends_it_at_the_deadline(self, devices: Devices) -> None:
         assert devices.permits.feed("uplink", devices.clock() + 60, devices.clock)
@@ -201,7 +239,8 @@ class PermitsContract:
         devices.gates.remove()
         attempts: list[Callable[[], object]] = [
             lambda: devices.permits.create("uplink", 5000),
-            lambda: devices.permits.refresh("uplink", 5000),
+            lambda: devices.permits.stage("uplink", LONG),
+            lambda: devices.permits.give("uplink", 5000),
             lambda: devices.permits.revoke("uplink"),
             lambda: devices.permits.left("uplink"),
             lambda: devices.permits.feed("uplink", devices.clock() + 5, devices.clock),
@@ -210,7 +249,7 @@ class PermitsContract:
             with pytest.raises(NoGate):
                 attempt()
         devices.gates.install()
-        assert not devices.permits.refresh("uplink", 5000)
+        assert not devices.permits.feed("uplink", devices.clock() + 5, devices.clock, anew=False)
         devices.permits.create("uplink", 5000)
 
 

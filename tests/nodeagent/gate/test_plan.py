@@ -1,8 +1,8 @@
 """The gate's decisions: its ranges, its transactions, and how a permit is fed."""
 
-import errno
 import itertools
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from ipaddress import ip_address as ip
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nodeagent.gate import plan
 from nodeagent.gate.fake import FakeGate
-from nodeagent.gate.plan import Address, Change, KernelRefused, Range, changes, feed, merged, unfit, without
+from nodeagent.gate.plan import Address, Change, KernelRefused, Outcome, Range, changes, feed, merged, unfit, without
 
 addresses = st.frozensets(st.ip_addresses(), max_size=12)
 
@@ -123,22 +123,28 @@ class Stalls:
     gaps=st.lists(st.sampled_from([0.0, 0.001, 0.03, 0.06, 0.7, 9.0]), max_size=12),
     seconds=st.floats(-1, 10),
     had=st.sampled_from([None, 30, 600, 6000]),
+    anew=st.booleans(),
 )
-def test_no_stall_prolongs_a_permit_by_more_than_a_moment(gaps: list[float], seconds: float, had: int | None) -> None:
-    """Time jumps between each look at the clock and what follows it: the permit never outlives the deadline."""
+def test_no_stall_makes_a_permit_outlive_its_deadline(
+    gaps: list[float], seconds: float, had: int | None, anew: bool
+) -> None:
+    """Time jumps between each look at the clock and what follows it."""
     clock = Stalls(gaps)
     gate = FakeGate("eth0", lambda: clock.now)
     gate.install()
     if had is not None:
         gate.permit_create(had)
     deadline = clock.now + seconds
-    fed = feed(gate, deadline, clock)
-    moment = plan.MOMENT_MS / 1000 + 1e-6
-    if gate.permitted_until is not None and gate.read().permit_ms is not None:
-        assert gate.permitted_until <= max(deadline, clock.now) + moment
+    fed = feed(gate.gates.permits.of("eth0"), deadline, clock, anew=anew)
+    stands = gate.read().permit_ms is not None
+    if stands:
+        assert (gate.permitted_until or 0) <= deadline + 1e-6
+        assert anew or had is not None
     if fed:
         assert gate.permitted_until is not None
-        assert deadline - 0.002 <= gate.permitted_until <= deadline + moment
+        assert deadline - gate.permitted_until <= (plan.MOMENT_MS + 1) / 1000 + 1e-6
+    else:
+        assert not stands
 
 
 def test_a_stop_between_clock_and_kernel_renews_nothing() -> None:
@@ -147,49 +153,52 @@ def test_a_stop_between_clock_and_kernel_renews_nothing() -> None:
     gate = FakeGate("eth0", lambda: clock.now)
     gate.install()
     gate.permit_create(4000)
-    clock.gaps = [2.0, 0.0]  # the second look
+    clock.gaps = [2.0]
     gate.feed(clock.now + 6, clock)
     assert gate.permitted_until is not None
-    assert gate.permitted_until <= 106.001
+    assert gate.permitted_until <= 106.0
 
 
-def test_a_permit_that_lapsed_is_made_anew_for_a_moment_first() -> None:
-    asked = list[tuple[str, int]]()
+@dataclass
+class Script:
+    """A permit that answers as it is told, and remembers what it was asked."""
 
-    class Lapsed:
-        def permit_create(self, milliseconds: int) -> None:
-            asked.append(("create", milliseconds))
+    outcomes: list[Outcome]
+    asked: list[tuple[str, int]] = field(default_factory=list)
 
-        def permit_refresh(self, milliseconds: int) -> bool:
-            asked.append(("refresh", milliseconds))
-            return len(asked) > 1
+    def permit_stage(self, milliseconds: int) -> None:
+        self.asked.append(("stage", milliseconds))
 
-        def permit_revoke(self) -> None:
-            asked.append(("revoke", 0))
+    def permit_give(self, milliseconds: int, *, anew: bool) -> Outcome:
+        self.asked.append(("give", milliseconds))
+        return self.outcomes.pop(0)
 
-    assert feed(Lapsed(), 6.0, lambda: 0.0)
-    assert asked == [("refresh", 50), ("create", 50), ("refresh", 6000)]
-
-
-class Never:
-    """A permit that cannot be had."""
-
-    def __init__(self, code: int) -> None:
-        self.code = code
-
-    def permit_create(self, milliseconds: int) -> None:
-        raise KernelRefused(self.code, "permit")
-
-    def permit_refresh(self, milliseconds: int) -> bool:
-        return False
-
-    def permit_revoke(self) -> None: ...
+    def permit_revoke(self) -> None:
+        self.asked.append(("revoke", 0))
 
 
-def test_feeding_gives_up_where_another_makes_the_permit_each_time() -> None:
-    assert not feed(Never(errno.EEXIST), 6.0, lambda: 0.0)
+TRIED = [("stage", 30), ("give", 5970)]
+
+
+@pytest.mark.parametrize(
+    ("deadline", "outcomes", "fed", "asked"),
+    [
+        pytest.param(6.0, [Outcome.GIVEN], True, TRIED, id="as a rule"),
+        pytest.param(6.0, [Outcome.LATE, Outcome.GIVEN], True, TRIED * 2, id="late once"),
+        pytest.param(6.0, [Outcome.LATE] * 3, False, [*TRIED * 3, ("revoke", 0)], id="late each time: it must end"),
+        pytest.param(6.0, [Outcome.LAPSED], False, TRIED, id="it ended, and is not made anew"),
+        pytest.param(0.05, [Outcome.GIVEN], True, [("stage", 30), ("give", 20)], id="as short as it may be"),
+        pytest.param(0.049, [], False, [("stage", 30), ("revoke", 0)], id="too short"),
+        pytest.param(-1.0, [], False, [("stage", 30), ("revoke", 0)], id="over"),
+    ],
+)
+def test_a_meal(deadline: float, outcomes: list[Outcome], fed: bool, asked: list[tuple[str, int]]) -> None:
+    permit = Script(outcomes)
+    assert feed(permit, deadline, lambda: 0.0) == fed
+    assert permit.asked == asked
 
 
 def test_feeding_says_aloud_that_there_is_no_table() -> None:
+    gate = FakeGate("eth0", lambda: 0.0)
     with pytest.raises(KernelRefused):
-        feed(Never(errno.ENOENT), 6.0, lambda: 0.0)
+        gate.feed(6.0, lambda: 0.0)
