@@ -13,6 +13,7 @@ Network = IPv4Network | IPv6Network
 
 _WITH_PORTS = {"bridge", "bond", "team"}
 LOCAL = {"veth", "tun", "netkit"}  # a pod or a virtual machine is at the other end
+UNTAGGED = {"macvlan", "macvtap", "ipvlan"}  # on the same wire as the device below, as it is
 _DEEPEST = 8  # devices above one another, as the kernel has it (MAX_NEST_DEV, linux/netdevice.h)
 
 MARK = 82  # IFA_PROTO of what we add: we never touch an address without it
@@ -169,7 +170,7 @@ def containing(links: Iterable[Link], address: Address) -> Link | None:
     """The link with the subnet that contains *address*; the longest prefix wins, then the lowest index.
 
     A port of a bridge or bond is none: nothing that is sent to it arrives at an address of its own. A device that
-    stands on another with the same subnet is chosen before that one.
+    stands on another with the same subnet is chosen before that one, but a macvlan after it.
     """
     return next((link for network, link in subnets(links) if address in network), None)
 
@@ -178,12 +179,18 @@ def subnets(links: Iterable[Link]) -> tuple[tuple[Network, Link], ...]:
     """The subnets of *links* in the order in which containing() tries them."""
     by_index = {link.index: link for link in links}
     found = [
-        (-prefix.network.prefixlen, -len(beneath(by_index, link)), link.index, prefix.network, link)
+        (-prefix.network.prefixlen, _depth(by_index, link), link.index, prefix.network, link)
         for link in by_index.values()
         for prefix in link.prefixes
         if prefix.network.prefixlen < prefix.max_prefixlen and upper(by_index, link) is link
     ]
     return tuple((network, link) for *_, network, link in sorted(found, key=lambda subnet: subnet[:3]))
+
+
+def _depth(links: Mapping[int, Link], link: Link) -> int:
+    """On how many devices *link* stands, counted down; a macvlan is no better than what is below."""
+    below = len(beneath(links, link))
+    return below if link.kind in UNTAGGED else -below
 
 
 def upper(links: Mapping[int, Link], link: Link) -> Link:

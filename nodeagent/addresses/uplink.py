@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_address
 from itertools import islice
 
-from nodeagent.addresses.plan import LOCAL, Address, Link, beneath, named, subnets, upper
+from nodeagent.addresses.plan import LOCAL, UNTAGGED, Address, Link, named, subnets, upper
 from roost.kube.wire import Segment
 from roost.selectors import selects
 from roost.words import Reason
 
 LOOPBACK = "lo"
 LIVE = "Live"  # the state of a seat
-UNTAGGED = {"macvlan", "macvtap", "ipvlan"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +122,8 @@ class Survey:
         if link.mac is None:
             why = f"interface {link.name} is no Ethernet: VIPs cannot be announced there"
             return NoUplink(Reason.NO_INTERFACE, why)
+        if link.kind in UNTAGGED and (below := self.links.get(link.lower)) is not None:
+            return NoUplink(Reason.NO_INTERFACE, _second_voice(link, below))
         naming = self._naming(link)
         fitting = [name for name in naming if self._selects(name)]
         if naming and not fitting:
@@ -241,24 +242,18 @@ def speaking(links: Sequence[Link]) -> tuple[str, ...]:
     )
 
 
-def passed(links: Sequence[Link], uplink: Link) -> tuple[str, ...]:
-    """The devices whose gates a claim from *uplink* passes, itself first: hold and permit on each.
-
-    What leaves a macvlan leaves the device below as it is, which a gate cannot tell from that one's own (whose kernel
-    then answers as well: one node with two MACs, both of which serve). What leaves a VLAN bears a tag there.
-    """
-    by_index = {link.index: link for link in links}
-    names = [uplink.name]
-    for below in beneath(by_index, uplink):
-        if uplink.kind not in UNTAGGED:
-            break
-        names.append(below.name)
-        uplink = below
-    return tuple(names)
-
-
 def _others(segment: str, device: str) -> str:
     return f"Segment {segment} has {device} for other nodes, and its nodeSelector leaves this one out"
+
+
+def _second_voice(link: Link, below: Link) -> str:
+    """What leaves a macvlan leaves the device below as it is, whose kernel answers for the VIP as well, with its own
+    MAC: neighbours would learn two, and a gate that opens for the one opens for the other.
+    """
+    return (
+        f"{link.name} is a {link.kind} on {below.name}, and both would answer for a VIP, with two MACs;"
+        f" have the node's address on {below.name}, and VIPs announced there"
+    )
 
 
 def _moving(segment: str, table: str, nodes: Set[str]) -> str:

@@ -6,7 +6,7 @@ and bonds.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
@@ -14,7 +14,7 @@ import pytest
 
 from nodeagent.addresses.apply import Addresses
 from nodeagent.addresses.plan import Add, Link, Placed, Settings, containing, named
-from nodeagent.addresses.uplink import Survey, Uplink, passed, speaking
+from nodeagent.addresses.uplink import Survey, Uplink, speaking
 from nodeagent.gate.apply import Gates
 from nodeagent.neighbours.apply import PacketSocket
 from nodeagent.neighbours.listening import Listener, PacketEar
@@ -181,7 +181,13 @@ class LinksContract:
         by_index = {link.index: link for link in links}
         assert ([by_index[top.lower].kind] if top.lower else []) == list(tower.kinds[1:])
         assert containing(links, VIP4) == containing(links, VIP6) == top
-        assert Survey(links, [], {}, "n1").choose("", [VIP4, VIP6]).uplinks == (Uplink(top, "10.1.0.0-24"),)
+        choice = Survey(links, [], {}, "n1").choose("", [VIP4, VIP6])
+        if top.kind == "macvlan":  # its gate cannot be told from that of what it stands on, which is named instead
+            assert choice.uplinks == ()
+            assert choice.why is not None
+            assert f"mac0 is a macvlan on {by_index[top.lower].name}" in choice.why.message
+        else:
+            assert choice.uplinks == (Uplink(top, "10.1.0.0-24"),)
         assert tower.top in speaking(links)
 
     async def test_it_is_up_for_as_long_as_one_cable_is(self, tower: Tower, addresses: Addresses) -> None:
@@ -270,6 +276,12 @@ class LinksContract:
         (link,) = json.loads(ip("-6", "-j", "maddr", "show", "dev", tower.top))
         groups = {IPv6Address(group["address"]) for group in link["maddr"] if group.get("family") == "inet6"}
         assert ndp.solicited_node(VIP6) in groups
+
+
+def passed(links: Sequence[Link], top: Link) -> list[str]:
+    """The devices whose gates a claim from *top* passes: what leaves a macvlan leaves the device below as it is."""
+    below = [link.name for link in links if link.index == top.lower] if top.kind == "macvlan" else []
+    return [top.name, *below]
 
 
 async def settled(addresses: Addresses, name: str, *, up: bool, seconds: float = PATIENCE) -> None:

@@ -147,8 +147,10 @@ def test_a_port_is_no_link_for_a_vip() -> None:
 
 
 def test_of_two_links_on_one_subnet_the_one_that_stands_on_the_other_is_taken() -> None:
-    above = replace(ETH0, name="mac0", index=9, kind="macvlan", lower=2)
+    above = replace(ETH0, name="eth0.20", index=9, kind="vlan", lower=2)
     assert containing([ETH0, above], ip("10.1.0.100")) == above
+    shim = replace(ETH0, name="mac0", index=1, kind="macvlan", lower=2)
+    assert containing([shim, ETH0], ip("10.1.0.100")) == ETH0, "but no macvlan"
 
 
 def test_of_two_links_on_one_subnet_the_older_is_taken() -> None:

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_interface
 import pytest
 
 from nodeagent.addresses.plan import Link
-from nodeagent.addresses.uplink import Choice, Survey, Uplink, homes, passed, segment_name, speaking
+from nodeagent.addresses.uplink import Choice, Survey, Uplink, homes, segment_name, speaking
 from roost.frames.ethernet import Mac
 from roost.kube.wire import Meta, Seat, Segment, SegmentSpec, SegmentStatus, Selector
 from roost.words import Reason
@@ -149,6 +149,7 @@ def test_name_of_a_segment(prefixes: list[str], expected: str | None) -> None:
 BOND = Link("bond0", 6, Mac.parse("02:00:00:00:00:06"), 1500, "bond", up=True, prefixes=DATA.prefixes)
 PORT = Link("eth0", 7, Mac.parse("02:00:00:00:00:06"), 1500, "", up=True, master=6)
 SHIM = replace(DATA, name="shim", index=8, kind="macvlan", lower=2)
+TAGGED = replace(DATA, name="data.20", index=9, kind="vlan", lower=2)
 BOTH = (Uplink(DATA, "10.60.0.0-24"), Uplink(MGMT, "10.50.0.0-24"))
 
 
@@ -207,11 +208,27 @@ BOTH = (Uplink(DATA, "10.60.0.0-24"), Uplink(MGMT, "10.50.0.0-24"))
         pytest.param("eth0", [PORT, BOND], [], [], (Uplink(BOND, "10.60.0.0-24"),), id="nor the one of the setting"),
         pytest.param(
             "",
-            [DATA, SHIM],
+            [SHIM, DATA],
             [],
             ["10.60.0.9"],
-            (Uplink(SHIM, "10.60.0.0-24"),),
-            id="what stands on another with the same subnet",
+            BOTH[:1],
+            id="not the macvlan that has the same subnet as what is below",
+        ),
+        pytest.param(
+            "",
+            [DATA, TAGGED],
+            [],
+            ["10.60.0.9"],
+            (Uplink(TAGGED, "10.60.0.0-24"),),
+            id="the VLAN that has the same subnet as what is below",
+        ),
+        pytest.param(
+            "",
+            [replace(SHIM, lower=0)],
+            [],
+            ["10.60.0.9"],
+            (Uplink(replace(SHIM, lower=0), "10.60.0.0-24"),),
+            id="a macvlan on a device of another network namespace",
         ),
     ],
 )
@@ -398,11 +415,10 @@ def test_a_kernel_speaks_on_every_device_but_ports_and_cables_to_pods() -> None:
     assert speaking(everything) == ("data", "mgmt", "br0", "eth9", "eth7", "shim")
 
 
-def test_a_claim_passes_the_gates_of_what_a_macvlan_stands_on() -> None:
-    tagged = replace(link("data.20", 9), kind="vlan", lower=2)
-    above = replace(link("shim", 10), kind="macvlan", lower=9)
-    links = [DATA, SHIM, tagged, above]
-    assert passed(links, DATA) == ("data",)
-    assert passed(links, SHIM) == ("shim", "data")
-    assert passed(links, tagged) == ("data.20",)
-    assert passed(links, above) == ("shim", "data.20")
+def test_a_macvlan_is_no_uplink_and_what_is_below_is_named() -> None:
+    bare = replace(DATA, prefixes=())
+    for setting, segments in (("shim", []), ("", [segment("a", "shim")]), ("", [])):
+        found = chosen(setting, [bare, SHIM], segments, ["10.60.0.9"])
+        assert found.uplinks == ()
+        assert found.why is not None
+        assert "shim is a macvlan on data" in found.why.message
