@@ -44,14 +44,18 @@ class Whereabouts:
     def choose(self, survey: Survey, setting: str, vips: Iterable[Address]) -> tuple[Uplink, ...]:
         """Where this node should be, and is not yet. What it may not be in any more is left, later."""
         former, self.choice = self.choice, survey.choose(setting, vips)
+        taken = {presence.link.name for presence in self.presences.values()}
+        known = {out.link.name: out.message for out in former.left_out}
         for out in self.choice.left_out:
-            if out not in former.left_out:
-                decision(log, Reason.NOT_SELECTED, f"interface/{out.link.name}", message=out.message)
+            device = out.link.name
+            if device not in known and device not in taken:
+                self._pulse.vacate(device)
+            if out.message != known.get(device):
+                decision(log, Reason.NOT_SELECTED, f"interface/{device}", message=out.message)
         for name, presence in self.presences.items():
             if name not in self._leaving and (why := survey.displaced(presence.link.name, name)):
                 self._leaving[name] = why
                 self._leave.set()
-        taken = {presence.link.name for presence in self.presences.values()}
         several = self.choice.uplinks
         return tuple(up for up in several if up.segment not in self.presences and up.link.name not in taken)
 

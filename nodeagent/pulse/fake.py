@@ -108,6 +108,10 @@ class FakePulse:
         if known is not None:
             known.beat.permission.end(None)
 
+    def vacate(self, device: str) -> None:
+        for name in [name for name, known in self._segments.items() if known.device == device]:
+            self.close(name)
+
     def order(self, segment: str, orders: Orders) -> None:
         self.happen(segment, orders)
 

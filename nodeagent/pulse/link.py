@@ -10,7 +10,7 @@ from typing import NoReturn, Protocol
 
 from nodeagent.model import News, Orders
 from nodeagent.pulse.ends import End, Ended
-from nodeagent.pulse.packets import Alive, Begin, Close, Given, Heard, Keys, Open, Packet, Ready, Tally, Trouble
+from nodeagent.pulse.packets import Alive, Begin, Close, Given, Heard, Keys, Open, Packet, Ready, Tally, Trouble, Vacate
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class Pulses(Protocol):
 
     def open(self, segment: str, device: str, node: str, port: int) -> None: ...
     def close(self, segment: str) -> None: ...
+    def vacate(self, device: str) -> None: ...
     def order(self, segment: str, orders: Orders) -> None: ...
     def key(self, keys: Iterable[bytes]) -> None: ...
     async def run(self, heard: Callable[[str, News], None]) -> NoReturn: ...
@@ -70,6 +71,10 @@ class PulseLink:
     def close(self, segment: str) -> None:
         """No more hellos there, and no permit. (An agent that rests does not close: its permit has to outlive it.)"""
         self.end.put(Close(segment), (Close, segment))
+
+    def vacate(self, device: str) -> None:
+        """Close whatever segment a former agent opened on *device*."""
+        self.end.put(Vacate(device), (Vacate, device))
 
     def order(self, segment: str, orders: Orders) -> None:
         """Newer orders replace older ones, also such as have not reached the pulse yet."""

@@ -41,6 +41,13 @@ class Close:
 
 
 @dataclass(frozen=True, slots=True)
+class Vacate:
+    """No segment is on *device* any more, whatever a former agent opened there."""
+
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
 class Given:
     """The orders for *segment*."""
 
@@ -94,7 +101,7 @@ class Tally:
     counts: tuple[tuple[str, int], ...]
 
 
-Packet = Begin | Open | Close | Given | Keys | Alive | Ready | Heard | Trouble | Tally
+Packet = Begin | Open | Close | Vacate | Given | Keys | Alive | Ready | Heard | Trouble | Tally
 
 
 def pack(packet: Packet) -> bytes:

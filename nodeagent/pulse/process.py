@@ -15,7 +15,7 @@ from nodeagent.gate.permits import Permits
 from nodeagent.gate.plan import Unsupported
 from nodeagent.pulse.apply import be_prompt, now
 from nodeagent.pulse.child import SIGNALS, Agent
-from nodeagent.pulse.packets import Begin, Close, Given, Keys, Open, Packet, Ready, Trouble
+from nodeagent.pulse.packets import Begin, Close, Given, Keys, Open, Packet, Ready, Trouble, Vacate
 from nodeagent.pulse.plan import AgentLost
 from nodeagent.pulse.segment import Segment
 
@@ -96,6 +96,8 @@ class Pulse:
                 self._open(packet)
             case Close(name) if name in self._segments:
                 self._close(name)
+            case Vacate(device):
+                self._vacate(device)
             case Given(name, orders) if name in self._segments:
                 self._segments[name].obey(orders)
                 self._gave_orders = True
@@ -114,6 +116,7 @@ class Pulse:
         self._tell(Ready(self._refused))
 
     def _open(self, asked: Open) -> None:
+        self._vacate(asked.device, but=asked.segment)  # a device is on one wire, and has one permit
         known = self._segments.get(asked.segment)
         if known is not None and known.asked != asked:
             self._close(asked.segment)
@@ -128,6 +131,10 @@ class Pulse:
             self._segments[asked.segment] = known
         known.came()
         known.open(now())
+
+    def _vacate(self, device: str, but: str = "") -> None:
+        for name in [name for name, one in self._segments.items() if one.asked.device == device and name != but]:
+            self._close(name)
 
     def _close(self, name: str) -> None:
         segment = self._segments.pop(name)

@@ -77,6 +77,16 @@ async def test_who_is_cut_off_loses_its_permit_and_is_voted_against(segment: Seg
     assert segment.permitted("n1")
 
 
+async def test_a_device_that_a_former_agent_left_open_is_vacated(segment: Segment) -> None:
+    segment.pulses["n1"].vacate("another")
+    await segment.clock.advance(0.5)
+    assert segment.permitted("n1")
+    segment.pulses["n1"].vacate(DEVICE)
+    assert not segment.permitted("n1")
+    await segment.clock.advance(0.5)
+    assert {vote.node for vote in segment.heard["n2"] if isinstance(vote, Vote)} == {"n1"}
+
+
 async def test_sides_of_a_split_hear_only_themselves(segment: Segment) -> None:
     segment.network.split(["n1"], ["n2", "n3"])
     await segment.clock.advance(1.0)

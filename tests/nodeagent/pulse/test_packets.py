@@ -23,6 +23,7 @@ from nodeagent.pulse.packets import (
     Ready,
     Tally,
     Trouble,
+    Vacate,
     pack,
     unpack,
 )
@@ -125,7 +126,9 @@ def test_what_an_agent_says_arrives_in_order(pulse: Pulse) -> None:
     pulse.link.open(SEGMENT, "eth0", "n1", 10262)
     pulse.link.key([b"a", b"b"])
     pulse.link.order(SEGMENT, MANY)
-    assert pulse.said() == [Open(SEGMENT, "eth0", "n1", 10262), Keys((b"a", b"b")), Given(SEGMENT, MANY)]
+    pulse.link.vacate("eth1")
+    said = [Open(SEGMENT, "eth0", "n1", 10262), Keys((b"a", b"b")), Given(SEGMENT, MANY), Vacate("eth1")]
+    assert pulse.said() == said
 
 
 async def test_news_are_passed_on_and_the_loop_shows_that_it_turns(pulse: Pulse) -> None:
