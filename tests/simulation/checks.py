@@ -28,6 +28,7 @@ class Checks:
         self.gaps: list[tuple[str, float, float]] = []
         self.excused: list[float] = []
         self.table_sent_at = 0.0
+        self._replaced_at = -TAMPERED  # when the Segment became another object
         self.tampered_at = -TAMPERED  # when somebody last wrote another holder into the table
         self._rows: dict[tuple[str, int], Seat] = {}  # the newest live row of each tenure
         self._written_at: dict[tuple[str, int], float] = {}  # when the write of that row was sent
@@ -78,7 +79,7 @@ class Checks:
                 return
         for group in sorted(groups):
             epoch = node.kernel.epochs.get(group, 0)
-            if epoch < self._heard[group] and node.excused_until <= now:
+            if epoch < self._heard[group] and max(node.excused_until, self._replaced_at + TAMPERED) <= now:
                 self.fail(f"I2: {node.name} claims {group} at epoch {epoch} after {self._heard[group]} was heard")
             self._heard[group] = max(epoch, self._heard[group])
             self._measure(node, group)
@@ -118,7 +119,9 @@ class Checks:
         if world.store.refusals:
             self.fail(f"the server refuses: {world.store.refusals[0]}")
         if old is None or new is None or new.uid != old.uid:
-            self._heard.clear()  # another object: nobody could know how far the former one had counted
+            self._replaced_at = world.now  # nobody need know how far the former one had counted
+        if world.now < self._replaced_at + TAMPERED:
+            self._heard.clear()
         if new is None or writer == "somebody":
             self._rows |= {(row.node, row.tenure): row for row in new.seats if row.live} if new is not None else {}
             return

@@ -156,10 +156,10 @@ class Watch:
             world.after(RETRY, self._list, life)
             return
         age = max(self.age, world.stale_age)
-        tables, leases, later = world.cached(age)
+        table, leases, later = world.cached(age)
         self.began = True
-        if age and tables is not None and tables is not world.store.table:
-            agent.post(life, ev.TableSeen(tables))
+        if table is not None:
+            agent.post(life, ev.TableSeen(table))
         for name in sorted(leases):
             agent.post(life, ev.LeaseSeen(name, leases[name]))
         agent.post(life, ev.LeasesListed())

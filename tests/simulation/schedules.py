@@ -28,7 +28,7 @@ def random_schedule(seed: int) -> Schedule:
     random = Random(f"schedule {seed}")
     nodes = 2 + seed % 4
     profile = random.choice(["Default"] * 6 + ["Fast", "Relaxed"])
-    theme = random.choice([_anything, _anything, _anything, _leased, _flapping, _restarts])
+    theme = random.choice([_anything] * 4 + [_leased, _flapping, _restarts, _cut_off, _objects])
     faults = tuple(sorted(theme(random, nodes), key=lambda fault: fault.at))
     rests = any(isinstance(fault, f.Rest) for fault in faults)
     return Schedule(seed, nodes, profile, faults, quiet=30.0 if rests else 16.0, hold=random.random() < 0.8)
@@ -133,4 +133,47 @@ def _restarts(random: Random, nodes: int) -> list[f.Fault]:
         if random.random() < 0.3:
             faults.append(_one(random, nodes, round(at + random.uniform(0, 2), 2)))
         at += random.choice([3.0, 5.0])
+    return faults
+
+
+def _cut_off(random: Random, nodes: int) -> list[f.Fault]:
+    """The API server is lost, and hellos or anchors too, and holders hold on; processes die in between."""
+    faults: list[f.Fault] = []
+    at = BEGIN
+    while at < END:
+        seconds, name = random.choice([2.0, 5.0, 9.0]), _name(random, nodes)
+        faults.append(random.choice([f.ApiDown(at, seconds), f.ApiCut(at, seconds, name), f.ApiCut(at, seconds, name)]))
+        when = round(at + random.uniform(-1.0, 2.0), 2)
+        lost = [
+            f.Deaf(when, seconds),
+            f.Deaf(when, seconds),
+            f.Isolate(when, seconds, name),
+            f.NoAnchor(when, seconds, name),
+        ]
+        faults.append(random.choice(lost))
+        if random.random() < 0.6:
+            faults.append(_one(random, nodes, round(at + random.uniform(0.0, 4.0), 2)))
+        at += random.choice([3.0, 6.0])
+    return faults
+
+
+def _objects(random: Random, nodes: int) -> list[f.Fault]:
+    """Table and Leases are deleted, edited and restored while watches lag and nodes come and go."""
+    faults: list[f.Fault] = []
+    at = BEGIN
+    while at < END:
+        name, group = _name(random, nodes), f"g{random.randrange(3)}"
+        damages: list[f.Fault] = [
+            f.TableDeleted(at),
+            f.TableCleared(at),
+            f.TableCleared(at),
+            f.TableRestored(at, random.choice([0.5, 3.0, 8.0])),
+            f.TableEdited(at, group, name),
+            f.LeaseDeleted(at, name),
+        ]
+        faults.append(random.choice(damages))
+        faults += [f.Lag(round(at - 0.5, 2), 4.0, f"n{n}", 3.0) for n in range(1, nodes + 1) if random.random() < 0.3]
+        if random.random() < 0.7:
+            faults.append(_one(random, nodes, round(at + random.uniform(-0.5, 1.0), 2)))
+        at += random.choice([2.0, 5.0])
     return faults
