@@ -231,7 +231,6 @@ MUTATIONS: dict[str, Mutation] = {
         "a Lease is judged by its age, without a mark on it",
         "old_view",
         lambda: [_method(judging.Judging, "is_over", _by_age)],
-        "I1",
     ),
     "lease_from_reply": Mutation(
         "a Lease feeds the permit from when its renewal was answered",
