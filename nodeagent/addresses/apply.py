@@ -1,5 +1,6 @@
 """Links and addresses in the kernel, by rtnetlink."""
 
+import asyncio
 import errno
 import os
 import socket
@@ -61,6 +62,7 @@ class Addresses:
             raise Unsupported(f"kernel {release} keeps no mark on an address: {wanted} or newer is needed")
         self.settings = settings
         self._netlink = AsyncIPRoute()
+        self._turn = asyncio.Lock()  # the kernel takes one dump of a socket at a time, and calls a second one busy
 
     async def close(self) -> None:
         """Close the socket; what is on the links stays until its lifetime ends."""
@@ -143,7 +145,8 @@ class Addresses:
         return reduce(fold, events, dict[int, Link]())
 
     async def _dump(self, of: Message) -> list[Message]:
-        return [message async for message in await of("dump")]
+        async with self._turn:
+            return [message async for message in await of("dump")]
 
     async def _one(self, step: Step) -> Outcome:
         try:

@@ -1,5 +1,6 @@
 """What links and addresses do, those in memory and those in the kernel."""
 
+import asyncio
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,6 +73,11 @@ class AddressesContract:
         before = named(await stage.addresses.links(), DEVICE)
         await stage.addresses.do([Add(Placed(vip, DEVICE)) for vip in VIPS])
         assert named(await stage.addresses.links(), DEVICE) == before
+
+    async def test_several_may_look_at_once(self, stage: Stage) -> None:
+        """Two uplinks do."""
+        looks = await asyncio.gather(*(stage.addresses.present() for _ in range(8)))
+        assert {present.at for present in looks[0]} == {present.at for look in looks for present in look}
 
     async def test_the_gateways_of_a_link_are_those_of_its_default_routes(self, stage: Stage) -> None:
         assert await stage.addresses.gateways(DEVICE) == ()
