@@ -4,7 +4,7 @@ import pytest
 
 from tests.simulation.named import NAMED, play_named
 
-SEEDS = 3
+SEEDS = 2
 
 
 @pytest.mark.parametrize("name", NAMED)

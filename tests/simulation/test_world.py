@@ -1,5 +1,6 @@
 """The simulation itself: the same schedule gives the same run, and what fails is shrunk to what it needs."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from tests.simulation.api import Store, refusal
 from tests.simulation.faults import Schedule, read, shrink
 from tests.simulation.mutations import MUTATIONS, without
 from tests.simulation.named import play_named
+from tests.simulation.quick import MODULES
 from tests.simulation.schedules import fails, play, random_schedule
 from tests.simulation.world import World
 
@@ -33,6 +35,15 @@ def test_the_same_seed_gives_the_same_run_whatever_the_order_of_sets() -> None:
     assert runs[0] == runs[1]
     assert play(random_schedule(5)).hash() == runs[0].strip()
     assert play(random_schedule(6)).hash() != runs[0].strip()
+
+
+def test_a_run_in_a_hurry_is_the_same_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = play(random_schedule(7)).hash()
+    monkeypatch.setattr("tests.simulation.world.hurry", lambda: None)
+    for module in MODULES:
+        if hasattr(module, "replace"):
+            monkeypatch.setattr(module, "replace", dataclasses.replace)
+    assert play(random_schedule(7)).hash() == quick
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -16,6 +16,7 @@ from tests.simulation.checks import Checks
 from tests.simulation.client import Requests, Watch
 from tests.simulation.faults import Schedule
 from tests.simulation.node import Node
+from tests.simulation.quick import hurry
 from tests.simulation.strikes import Strikes
 
 BEGIN = 100.0  # world seconds
@@ -29,6 +30,7 @@ class World:
     """Events in order of time; the same schedule gives the same run."""
 
     def __init__(self, schedule: Schedule) -> None:
+        hurry()
         self.schedule = schedule
         self.random = Random(schedule.seed)
         self.now = BEGIN
