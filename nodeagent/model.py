@@ -94,7 +94,7 @@ class Orders:
 
     The permit ends when the first of *rules* says so; no rule, no permit. *tenure* 0: this node has no seat.
     *ready*: the table was read once, so it is known which tenures are over: below *next_tenure*, and not a peer's.
-    *greeted*: whom hellos are sent to. *wrote*: the newest revision of the table that this node wrote, told to all
+    *greeted*: whom hellos are sent to. *wrote*: the newest version of the table that this node wrote, told to all
     peers whenever it changes, with the tenures that this write ended.
     """
 
@@ -168,10 +168,10 @@ class Over:
 
 @dataclass(frozen=True, slots=True)
 class Wrote:
-    """*node*, a live seat, wrote the table's *revision*."""
+    """*node*, a live seat, wrote that *version* (resourceVersion) of the table."""
 
     node: str
-    revision: int
+    version: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ MOST_ASKED = 256  # VIPs that are asked for because this node is next in line
 FRESH_WAIT = 0.025  # seconds to wait for whoever has a VIP that is new in the cluster
 ADDRESSES_OF_A_SEAT = 4
 DEFAULT = wire.SegmentSpec()
+BUG = {"reason": Reason.INTERNAL_ERROR}
 
 Work = Callable[[], Awaitable[NoReturn]]
 
@@ -79,6 +80,7 @@ class Presence:
         self.listed = False
         self._gateways: tuple[float, tuple[Address, ...]] = (-ROUTES, ())
         self._round = 0
+        self._broken: frozenset[str] = frozenset()
         self._wish: ev.Wish | None = None
         device, mac = uplink.link.name, uplink.link.mac
         assert mac is not None  # an uplink is an Ethernet
@@ -86,7 +88,7 @@ class Presence:
         self._wire = PacketSocket(device)
         self._wire.open()
         self.listener = Listener(PacketEar(device), frozenset({mac}), self._clock)
-        self.listener.tell(self.heard)
+        self.listener.tell_in_time(self.heard)
         self._prober = Prober(self._wire, self.listener, mac, self._clock, node.announcing.announce_first_rate)
         gate = Gate(device, node.fence.gates)
         # Only where frames of our own making pass the gate unseen must each be asked about.
@@ -137,12 +139,14 @@ class Presence:
             return None
         self.claims.refresh()
         link, spec = self.link, self.spec
+        candidates = self.index.candidates({link.name})
+        self._tell_bugs()
         own = tuple(str(p.ip) for p in link.prefixes if not p.ip.is_link_local)[:ADDRESSES_OF_A_SEAT]
         wish = ev.Wish(
             link.up and self.index.own_fitness.eligible,
             str(link.mac),
             own,
-            self.index.candidates({link.name}),
+            candidates,
             profile_of(spec),
             spec.when_cut_off == "Hold",
             self._node.racks(),
@@ -152,6 +156,14 @@ class Presence:
             return None
         self._wish = wish
         return wish
+
+    def _tell_bugs(self) -> None:
+        """A bug while a group is reckoned costs that group; said once for each."""
+        for group, bug in self.index.broken.items():
+            if group not in self._broken:
+                log.error("bug while reckoning group %s: %r; others go on", group, bug, exc_info=bug, extra=BUG)
+                metrics.INTERNAL_ERRORS.labels("services").inc()
+        self._broken = frozenset(self.index.broken)
 
     # -- what is heard
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import NamedTuple
 
-from roost.frames import Kind, Mac, arp, claim, ndp
+from roost.frames import BROADCAST, Kind, Mac, arp, claim, ndp
 from roost.frames.ethernet import ARP, IPV6
 
 Address = IPv4Address | IPv6Address
@@ -101,15 +101,15 @@ def anchors(
     return (named or foreign)[:ANCHORS] or None
 
 
-def question(target: Address, mac: Mac, prefixes: Sequence[Prefix] = ()) -> bytes:
-    """The frame "who has *target*?".
+def question(target: Address, mac: Mac, prefixes: Sequence[Prefix] = (), to: Mac = BROADCAST) -> bytes:
+    """The frame "who has *target*?", in IPv4 to the station *to* if that is known.
 
     Without *prefixes* a probe, from nobody, and so no claim (RFC 5227 §2.1.1, RFC 4862 §5.4.2). Else from the address
     among them that shares a network with the target, as a kernel asks: some stations do not answer probes.
     """
     source = next((p.ip for p in prefixes if p.version == target.version and target in p.network), None)
     if isinstance(target, IPv4Address):
-        return arp.question(target, mac, source if isinstance(source, IPv4Address) else ANYBODY4)
+        return arp.question(target, mac, source if isinstance(source, IPv4Address) else ANYBODY4, to)
     return ndp.question(target, mac, source if isinstance(source, IPv6Address) else ANYBODY6)
 
 

@@ -1,6 +1,7 @@
 """Frames into this program: sockets that the kernel filters, and the task that tells who was heard to claim what."""
 
 import asyncio
+import contextlib
 import ctypes
 import errno
 import itertools
@@ -17,6 +18,7 @@ from roost.process import Clock, Unreachable
 AT_ONCE = 32  # frames of each inlet that one turn takes; then others have theirs
 AT_MOST = 10 * AT_ONCE  # as many as a socket holds
 REST = 0.01  # seconds after a turn that left some: of a flood the kernel drops what that is too little for
+CALM = 0.1  # seconds between two turns while nobody waits for an answer
 RETRY = 0.5  # seconds between two attempts to open a device that is not there
 
 _BUFFER = 1 << 18  # octets a socket; some 300 frames, as the kernel counts them
@@ -167,6 +169,8 @@ class Listener:
         self._ear, self._clock = ear, clock
         self._at_work = False
         self._told: tuple[Callable[[Heard], None], ...] = ()
+        self._in_time: tuple[Callable[[Heard], None], ...] = ()
+        self._waiting = asyncio.Event()  # somebody waits for an answer
 
     @property
     def dropped(self) -> int:
@@ -174,13 +178,18 @@ class Listener:
         return self._ear.dropped
 
     def tell(self, whom: Callable[[Heard], None]) -> Callable[[], None]:
-        """Call *whom* with every claim that is heard, until the function that this returns is called."""
+        """Call *whom* with every claim that is heard, at once, until the function that this returns is called."""
         self._told += (whom,)
+        self._waiting.set()
 
         def no_more() -> None:
             self._told = tuple(each for each in self._told if each is not whom)
 
         return no_more
+
+    def tell_in_time(self, whom: Callable[[Heard], None]) -> None:
+        """Call *whom* with every claim that is heard, when it suits: a busy segment must not keep this node busy."""
+        self._in_time += (whom,)
 
     def hears(self) -> bool:
         """Whether its task is at work and there is a device to hear. Raises Unreachable where that is not allowed."""
@@ -201,10 +210,19 @@ class Listener:
                 await self._ear.readable()
                 caught = self._ear.read(AT_ONCE)
                 self._take(caught.frames)
-                await self._clock.sleep(REST if caught.more else 0.0)
+                await self._rest(caught)
         finally:
             self._at_work = False
             self._ear.close()
+
+    async def _rest(self, caught: Caught) -> None:
+        if self._told or caught.more:
+            await self._clock.sleep(REST if caught.more else 0.0)
+            return
+        self._waiting.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CALM):
+                await self._waiting.wait()
 
     def _take(self, frames: Sequence[bytes]) -> None:
         now = self._clock.now()
@@ -213,5 +231,5 @@ class Listener:
             who = heard(frame, self.own, now)
             if who is not None:
                 self.stations.note(who)
-                for whom in self._told:
+                for whom in (*self._told, *self._in_time):
                     whom(who)

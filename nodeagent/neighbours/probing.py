@@ -7,8 +7,10 @@ from nodeagent.neighbours.apply import Wire
 from nodeagent.neighbours.hearing import ANSWERS, Address, Asking, Heard, Prefix, question
 from nodeagent.neighbours.listening import Listener
 from nodeagent.neighbours.plan import TICK, Lane
-from roost.frames.ethernet import Mac
+from roost.frames.ethernet import BROADCAST, Mac
 from roost.process import Clock, Unreachable
+
+Way = tuple[Sequence[Prefix], Mapping[Address, Mac]]
 
 
 class Prober:
@@ -46,8 +48,11 @@ class Prober:
     async def answers(self, anchors: Sequence[Address], *, times: int = 3, every: float = 0.100) -> bool:
         """Whether one of *anchors* answers; True as soon as one does. A device that is gone hears nobody.
 
-        Asked as a kernel would, from this node's own address, where it has one beside the anchor's.
+        Asked as a kernel would, from this node's own address, where it has one beside the anchor's. First alone, if
+        it was heard lately: a question to everybody wakes the whole segment.
         """
+        recent = self._listener.stations.recent(self._clock.now())
+        alone = {station.address: station.mac for station in recent if station.address in anchors}
         answered = asyncio.Event()
 
         def hear(who: Heard) -> bool:
@@ -56,15 +61,19 @@ class Prober:
             return answered.is_set()
 
         try:
-            await self._ask(Asking(tuple(anchors), times, every), hear, answered.is_set, self.prefixes)
+            await self._ask(Asking(tuple(anchors), times, every), hear, answered.is_set, (self.prefixes, alone))
         except Unreachable:
             return False
         return answered.is_set()
 
     async def _ask(
-        self, asking: Asking, hear: Callable[[Heard], bool], enough: Callable[[], bool], sources: Sequence[Prefix] = ()
+        self, asking: Asking, hear: Callable[[Heard], bool], enough: Callable[[], bool], way: Way = ((), {})
     ) -> None:
-        """Ask until *enough*, or until the last answer would have come. Raises Unreachable."""
+        """Ask until *enough*, or until the last answer would have come. Raises Unreachable.
+
+        *way*: the addresses to ask from, and the stations that are asked alone the first time.
+        """
+        sources, alone = way[0], dict(way[1])
         news = asyncio.Event()
 
         def told(who: Heard) -> None:
@@ -78,7 +87,7 @@ class Prober:
                 now = self._clock.now()
                 asked, asking = asking.next(self._lane.room(now), now)
                 self._lane = self._lane.after(len(asked), now)
-                self._send([question(target, self.mac, sources) for target in asked])
+                self._send([question(target, self.mac, sources, alone.pop(target, BROADCAST)) for target in asked])
                 if asking.all_sent and now >= asking.ends:
                     self._listener.catch_up()
                     return

@@ -126,9 +126,11 @@ class Wire:
         self.lost = False  # the device went away; one that comes under its name needs another Wire
         self._port = port
         self._sockets = dict[bool, socket.socket]()  # by whether it is for IPv6
+        self._by_number = dict[int, socket.socket]()
         for six in (False, True):
             try:
-                self._sockets[six] = _bound(device, port, six=six)
+                self._sockets[six] = made = _bound(device, port, six=six)
+                self._by_number[made.fileno()] = made
             except OSError:
                 if not six:  # a kernel may have no IPv6
                     raise
@@ -138,7 +140,7 @@ class Wire:
             each.close()
 
     def filenos(self) -> list[int]:
-        return [each.fileno() for each in self._sockets.values()]
+        return list(self._by_number)
 
     def send(self, addresses: Sequence[str], datagram: bytes) -> bool:
         """Send to the first of one node's *addresses* that works; False where none does."""
@@ -155,8 +157,8 @@ class Wire:
 
     def receive(self, ready: Container[int]) -> Iterator[tuple[bytes, str]]:
         """What came to sockets that are *ready*, and from which address, up to a batch."""
-        for each in self._sockets.values():
-            if each.fileno() not in ready:
+        for number, each in self._by_number.items():
+            if number not in ready:
                 continue
             for _ in range(BATCH):
                 try:

@@ -55,10 +55,10 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """*sender* has written the table's *revision*, in which these tenures (node, tenure) ended."""
+    """*sender* has written that *version* (resourceVersion) of the table, in which these (node, tenure) ended."""
 
     sender: str
-    revision: int
+    version: int
     ended: tuple[tuple[str, int], ...]
 
 

@@ -5,8 +5,10 @@ are all that the protocol needs of it. A permit is never fed beyond what the ord
 called gone, by this pulse, is never echoed again.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+import operator
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from nodeagent.model import (
     DRIFT,
@@ -31,7 +33,7 @@ from nodeagent.pulse.messages import Ask, Echo, Gone, Hello, Message, Silent, To
 
 LATE = 2.5  # hellos; a tick later than this says that we were stalled, and may have missed what others said
 ECHO_FADES = 4.0  # hellos without an echo until a witness is taken for silent
-REMEMBERED = 64  # hellos whose time of sending is kept
+REMEMBERED = 16  # hellos whose time of sending is kept: more than a permit lasts
 LONGEST = DRIFT * max(profile.permit for profile in PROFILES.values()) + LEAVES  # seconds that any permit may stand
 KEPT = 600.0  # seconds that the record of a tenure's last echo is kept
 
@@ -108,12 +110,15 @@ class Fed:
 NO_ORDERS = Orders()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class State:
+    """What the pulse of a segment knows. Nobody changes it but the step that makes it, of a copy."""
+
     me: str
     life: int  # told apart from former lives of this node's pulse: their hellos are not ours
     born: float
     orders: Orders = NO_ORDERS  # serial 0: none yet, and the kernel stays as it is
+    live: Set[tuple[str, int]] = frozenset()  # the tenures of the orders' peers
     due: float = 0.0  # the next tick
     sequence: int = 0
     sent: Mapping[int, Sent] = field(default_factory=dict)  # by sequence
@@ -129,6 +134,9 @@ class State:
     @property
     def wake(self) -> float:
         return self.due
+
+
+_VALUES: Callable[[State], tuple[Any, ...]] = operator.attrgetter(*(each.name for each in fields(State)))
 
 
 def start(me: str, life: int, now: float) -> State:
@@ -167,9 +175,14 @@ class _Turn:
     def __init__(self, state: State, now: float) -> None:
         self.state, self.now = state, now
         self.out: list[Output] = []
+        self._given = state
 
     def change(self, **fields: object) -> None:
-        self.state = replace(self.state, **fields)  # type: ignore[arg-type]  # names and types are State's own
+        """The state that was given stays as it is; one copy of it a step is enough."""
+        if self.state is self._given:
+            self.state = State(*_VALUES(self._given))
+        for name, value in fields.items():
+            setattr(self.state, name, value)
 
     def tell(self, news: News) -> None:
         self.out.append(Tell(news))
@@ -181,8 +194,8 @@ class _Turn:
         if orders.serial < former.serial:
             return
         watched = {peer.node: self._first_seen(peer) for peer in orders.peers}
-        self.change(orders=orders, watched=watched)
-        live = {(peer.node, peer.tenure) for peer in orders.peers}
+        live = frozenset((peer.node, peer.tenure) for peer in orders.peers)
+        self.change(orders=orders, live=live, watched=watched)
         for peer in former.peers if orders.ready else ():
             if (peer.node, peer.tenure) not in live:
                 self.bury(peer.node, peer.tenure)
@@ -234,8 +247,8 @@ class _Turn:
         """Speak up for every silent seat that names us as its witness: to all live seats, once a hello."""
         state, orders = self.state, self.state.orders
         for peer in orders.peers:
-            if not peer.mine or (peer.node, peer.tenure) in state.gone:
-                continue
+            if not peer.mine:
+                continue  # of a seat that is over, but lives in a table that was restored, nothing is heard either
             fed = state.fed.get((peer.node, peer.tenure))
             last = max(fed.at if fed else 0.0, state.watched[peer.node][2], state.fresh)
             # A seat of another profile is judged by the slower of the two.
@@ -314,10 +327,10 @@ class _Turn:
             case Gone(sender, node, tenure, left):
                 self.learn(node, tenure)
                 self.tell(Passed(node, tenure, sender, self.now + left))
-            case Told(sender, revision, ended):
+            case Told(sender, version, ended):
                 for node, tenure in ended:
                     self.learn(node, tenure)
-                self.tell(Wrote(sender, revision))
+                self.tell(Wrote(sender, version))
 
     def learn(self, node: str, tenure: int) -> None:
         """Somebody says that a tenure is over."""
@@ -338,7 +351,7 @@ class _Turn:
         if self.is_over(*key):
             self.out.append(Send((hello.sender,), self.gone(*key)))
             self.tell(Returned(*key))
-        elif state.orders.ready and any((p.node, p.tenure) == key for p in state.orders.peers):
+        elif state.orders.ready and key in state.live:
             former = state.fed.get(key)
             until = self.now + DRIFT * hello.permit + LEAVES
             fed = Fed(self.now, hello.permit, max(until, former.until if former else 0.0))
@@ -363,7 +376,7 @@ class _Turn:
             return True
         if not orders.ready or tenure >= orders.next_tenure or node == self.state.me:
             return False
-        return not any((peer.node, peer.tenure) == (node, tenure) for peer in orders.peers)
+        return (node, tenure) not in self.state.live
 
     def bury(self, node: str, tenure: int) -> float:
         """Never echo that tenure again. Returns until when a permit may stand that an echo of ours fed.

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Set
 
 from nodeagent.gate.permits import Permits
 from nodeagent.gate.plan import Unsupported
@@ -43,6 +43,7 @@ class Pulse:
         self._segments: dict[str, Segment] = {}
         self._keys: list[bytes] = []
         self._permits: Permits | None = None
+        self._poll: select.poll | None = None  # None: to be made anew
         self._lock: socket.socket | None = None
         self._refused: tuple[str, ...] = ()
         self._restart = self._attended = self._looked = now()
@@ -55,34 +56,49 @@ class Pulse:
         """Go on until the agent ends for good; its exit code. The permit is left as it is: a rest outlives us."""
         woken = _waker(self._signals)
         while self.code is None:
-            ready = self._wait(woken)
-            moment = now()
-            for segment in self._segments.values():
-                segment.tick(moment)
-                segment.receive(ready)
-            if self.agent.end is not None and self.agent.end.fileno() in ready:
-                for packet in self.agent.receive(moment):
-                    self._take(packet)
-            if self._signals or not self.agent.runs or moment - self._looked > LOOKED / 2:
-                self._pass_on_signals(moment)
-                self._look_after(moment)
+            self._turn(self._wait(woken))
         return self.code
 
-    def _wait(self, woken: socket.socket) -> list[int]:
+    def _wait(self, woken: socket.socket) -> Set[int]:
         """Until something happens or is due; the numbers of what can be read."""
-        segments = self._segments.values()
-        heard = [woken.fileno(), *(number for segment in segments for number in segment.filenos())]
+        if self._poll is None:
+            self._poll = self._all(woken)
         if self.agent.end is not None:
             self.agent.end.flush()
-            heard.append(self.agent.end.fileno())
-        wakes = [self._looked + LOOKED, *(segment.beat.state.wake for segment in segments)]
-        if not self.agent.runs:
-            wakes.append(self._restart)
-        ready: list[int]
-        ready, _, _ = select.select(heard, [], [], max(0.0, min(wakes) - now()))
+        wake = self._looked + LOOKED if self.agent.runs else min(self._looked + LOOKED, self._restart)
+        for segment in self._segments.values():
+            wake = min(wake, segment.beat.state.wake)
+        ready = {number for number, _ in self._poll.poll(max(0.0, wake - now()) * 1000)}
         if woken.fileno() in ready:
             woken.recv(64)
         return ready
+
+    def _all(self, woken: socket.socket) -> select.poll:
+        """All that may have something to read."""
+        made = select.poll()
+        made.register(woken, select.POLLIN)
+        for segment in self._segments.values():
+            for number in segment.filenos():
+                made.register(number, select.POLLIN)
+        if self.agent.end is not None:
+            made.register(self.agent.end, select.POLLIN)
+        return made
+
+    def _turn(self, ready: Set[int]) -> None:
+        """Do what is due, and what *ready* has; what is not about hellos may open or close something."""
+        moment = now()
+        for segment in self._segments.values():
+            segment.tick(moment)
+            if ready:
+                segment.receive(ready)
+        if self.agent.end is not None and self.agent.end.fileno() in ready:
+            for packet in self.agent.receive(moment):
+                self._take(packet)
+            self._poll = None
+        if self._signals or not self.agent.runs or moment - self._looked > LOOKED / 2:
+            self._pass_on_signals(moment)
+            self._look_after(moment)
+            self._poll = None
 
     # -- what the agent says
 

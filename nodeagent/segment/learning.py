@@ -1,5 +1,6 @@
 """What a seat learns from each input: how the table stands, the Leases, and its own open writes."""
 
+from collections.abc import Set
 from dataclasses import replace
 
 from nodeagent.model import Done, Echoing, Here, News, Orders, Over, Passed, Returned, Vote, Wrote, enders
@@ -27,14 +28,15 @@ from nodeagent.segment.events import (
     TableSeen,
     Wish,
 )
-from nodeagent.segment.state import Asking, Gained, Silence, State, Watched
+from nodeagent.segment.state import Asking, Gained, PassedOn, Silence, State, Watched
 from nodeagent.segment.table import Mode, Table
 from roost.words import Reason
 
 FAR = 3600.0  # seconds; nothing is waited for
 AGAIN = 1.0  # seconds until it is asked again who has a VIP that somebody has
 AGAIN_SOON = 0.2  # the same, where the one who has it is known to be gone
-LONG = 20.0  # seconds that revisions and givers are remembered
+LONG = 20.0  # seconds that it is remembered what was passed on
+MOST_TOLD = 20  # versions of which it is remembered who wrote them
 
 
 class Learning:
@@ -118,8 +120,8 @@ class Learning:
                 self.change(over=tenure)
                 if tenure == self.state.tenure:
                     self.lose(f"witnesses say that tenure {tenure} is over")
-            case Wrote(node, revision):
-                self.told(node, revision)
+            case Wrote(node, version):
+                self.told(node, version)
             case Returned(node) if self.now >= self.state.returned_at + 1.0:
                 self.change(returned_at=self.now)
                 self.out += [AnnounceAgain(), Say(Reason.RETURNED, f"{node} was heard, and told that it is over")]
@@ -174,24 +176,34 @@ class Learning:
         gained = {n: g for n, g in state.gained.items() if n in mine and mine[n].epoch == g.epoch}
         next_in_line = former is not None and former.revision + 1 == table.revision
         before = {group.name: group for group in former.groups} if former is not None else {}
+        self.note_losses({name for name, group in before.items() if group.tenure == state.tenure} - mine.keys())
         for name, group in mine.items():
             old = before.get(name)
             if name in gained or (old is not None and old.epoch == group.epoch):
                 continue
             giver = former.owner(old.tenure) if former is not None and old is not None else ""
-            gained[name] = Gained(group.epoch, table.revision if next_in_line else 0, giver, self.now)
+            version = int(table.resource_version) if next_in_line else 0
+            gained[name] = Gained(group.epoch, version, giver, self.now)
         epochs = {name: group.epoch for name, group in mine.items()}
         cleared = {name: epoch for name, epoch in state.cleared.items() if epochs.get(name) == epoch}
         self.change(gained=gained, cleared=cleared)
         self.accept_gifts()
 
-    def told(self, node: str, revision: int) -> None:
-        """A seat says that it wrote a revision of the table: what it gave away then needs no question."""
+    def note_losses(self, names: Set[str]) -> None:
+        """Groups that were ours and are another's now: who could hold them then, if they should come back."""
+        wish, oldest = self.state.wish, self.now - LONG
+        kept = {name: passed for name, passed in self.state.passed_on.items() if passed.at > oldest}
+        if wish is not None and (names or len(kept) < len(self.state.passed_on)):
+            new = {name: PassedOn(self.now, wish.candidates.get(name, frozenset())) for name in names}
+            self.change(passed_on=kept | new)
+
+    def told(self, node: str, version: int) -> None:
+        """A seat says that it wrote a version of the table: what it gave away then needs no question."""
         table = self.state.table
-        known = {number: who for number, who in self.state.told.items() if number > revision - int(LONG)}
-        self.change(told={**known, revision: node})
+        newest = sorted({**self.state.told, version: node}.items())[-MOST_TOLD:]
+        self.change(told=dict(newest))
         self.accept_gifts()
-        if table is not None and table.revision < revision:
+        if table is not None and int(table.resource_version) < version:
             self.ask_table()
 
     def accept_gifts(self) -> None:
@@ -199,7 +211,7 @@ class Learning:
         gifts = {
             name: gain.epoch
             for name, gain in state.gained.items()
-            if gain.revision and gain.giver and state.told.get(gain.revision) == gain.giver
+            if gain.version and gain.giver and state.told.get(gain.version) == gain.giver
         }
         if not gifts.items() <= state.cleared.items():
             self.change(cleared={**state.cleared, **gifts})
@@ -243,11 +255,12 @@ class Learning:
                 self.ask_table()
 
     def note_own_write(self, before: Table | None, after: Table) -> None:
-        """What the pulse tells the others: this revision is ours, and these tenures ended in it."""
+        """What the pulse tells the others: this version is ours, and these tenures ended in it."""
         live = {(seat.node, seat.tenure) for seat in before.live()} if before is not None else set()
         over = live - {(seat.node, seat.tenure) for seat in after.live()}
         self.change(
-            wrote=after.revision, wrote_ended=tuple(sorted(key for key in over if key[0] != self.state.me.node))
+            wrote=int(after.resource_version),
+            wrote_ended=tuple(sorted(key for key in over if key[0] != self.state.me.node)),
         )
 
     def note_unwanted(self) -> None:

@@ -309,6 +309,8 @@ class _Turn(Judging):
             return table
         mine = [group.name for group in table.groups if group.tenure == state.tenure]
         unfit = [name for name in mine if state.stopping or not self.fit(name, wish)]
+        self.note_fit(frozenset(mine) - set(unfit))
+        unfit = [name for name in unfit if state.stopping or not self.in_a_ring(name, wish)]
         to: dict[str, int] = {}
         for giver in {self.giver(name) for name in unfit}:
             names = [name for name in unfit if name in wish.candidates and self.giver(name) == giver]
@@ -322,10 +324,23 @@ class _Turn(Judging):
             return handed(table, to)
         return without_seat(handed(table, dict.fromkeys(unfit, 0) | to), state.me.node)
 
+    def note_fit(self, names: frozenset[str]) -> None:
+        gained = self.state.gained
+        new = {name: replace(gained[name], fit=True) for name in names & gained.keys() if not gained[name].fit}
+        if new:
+            self.change(gained={**gained, **new})
+
+    def in_a_ring(self, group: str, wish: Wish) -> bool:
+        """Whether this node gave *group* on not long ago, and nothing has changed since but that it is back."""
+        passed = self.state.passed_on.get(group)
+        if passed is None or passed.candidates != wish.candidates.get(group):
+            return False
+        return not self.at(passed.at + self.state.settings.lease)
+
     def giver(self, group: str) -> str:
         """Who gave *group* a moment ago, and shall not have it back at once."""
         gained = self.state.gained.get(group)
-        if gained is None or not gained.giver or self.at(gained.at + self.state.settings.grace):
+        if gained is None or gained.fit or not gained.giver or self.at(gained.at + self.state.settings.grace):
             return ""
         return gained.giver
 

@@ -78,12 +78,21 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Gained:
-    """A group that became ours in the table's *revision*; *giver* had it before ('': nobody, or it is gone)."""
+    """A group that became ours in a *version* of the table (0: not known); *giver* had it before ('': not known)."""
 
     epoch: int
-    revision: int
+    version: int
     giver: str
     at: float
+    fit: bool = False  # this node could hold it, for a moment at least: the giver may have it back
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOn:
+    """A group that this node passed on because it could not hold it, when, and who could then."""
+
+    at: float
+    candidates: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +136,7 @@ class State:
     held: frozenset[str] | None = None  # None: whatever the kernel has
     giving: frozenset[str] = frozenset()
     gained: Mapping[str, Gained] = field(default_factory=dict)
+    passed_on: Mapping[str, PassedOn] = field(default_factory=dict)
     cleared: Mapping[str, int] = field(default_factory=dict)  # group -> the epoch in which nobody else answers for it
     asking: Mapping[str, Asking] = field(default_factory=dict)
     # the pulse
@@ -138,7 +148,7 @@ class State:
     echoed: bool = False  # somebody has echoed the present tenure
     silences: Mapping[tuple[str, int, int], Silence] = field(default_factory=dict)  # node, tenure, version
     passed: Mapping[int, Mapping[str, float]] = field(default_factory=dict)  # ended tenure -> witness -> when
-    told: Mapping[int, str] = field(default_factory=dict)  # revision -> who says that it wrote it
+    told: Mapping[int, str] = field(default_factory=dict)  # version of the table -> who says that it wrote it
     wrote: int = 0
     wrote_ended: tuple[tuple[str, int], ...] = ()
     returned_at: float = 0.0

@@ -112,8 +112,9 @@ class HealthChecks:
     async def run(self) -> NoReturn:
         while True:
             await self.look()
-            nearest = min((turn.due for turn in self._turns.values()), default=float("inf"))
-            await self.clock.sleep(max(0.01, min(TICK, nearest - self.clock.now())))
+            nearest = min((turn.due for turn in self._turns.values()), default=None)
+            pause = PERIOD if nearest is None else min(TICK, nearest - self.clock.now())
+            await self.clock.sleep(max(0.01, pause))
 
     async def look(self) -> None:
         """Put the questions that are due now, all together, and return when each has its answer."""

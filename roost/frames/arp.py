@@ -59,6 +59,9 @@ def announcement_as_reply(vip: IPv4Address, mac: Mac) -> bytes:
     return Frame(BROADCAST, mac, ARP, Arp(REPLY, mac, vip, mac, vip).pack()).pack()
 
 
-def question(target: IPv4Address, mac: Mac, sender: IPv4Address) -> bytes:
-    """The frame "who has *target*, tell *sender*"; from 0.0.0.0 it is a probe (RFC 5227 §2.1.1), and no claim."""
-    return Frame(BROADCAST, mac, ARP, Arp(REQUEST, mac, sender, NOBODY, target).pack()).pack()
+def question(target: IPv4Address, mac: Mac, sender: IPv4Address, to: Mac = BROADCAST) -> bytes:
+    """The frame "who has *target*, tell *sender*"; from 0.0.0.0 it is a probe (RFC 5227 §2.1.1), and no claim.
+
+    *to* one station it is a unicast poll, which wakes nobody else (RFC 1122 §2.3.2.1).
+    """
+    return Frame(to, mac, ARP, Arp(REQUEST, mac, sender, NOBODY, target).pack()).pack()

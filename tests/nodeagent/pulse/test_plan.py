@@ -1,5 +1,6 @@
 """What a pulse says, whom it echoes, and how long the permit stands, by its plan alone."""
 
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -59,7 +60,9 @@ class Pulse:
 
     def happen(self, what: Input, after: float = 0.0) -> tuple[Output, ...]:
         self.now += after
-        self.state, self.out = step(self.state, self.now, what)
+        former, copy = self.state, deepcopy(self.state)
+        self.state, self.out = step(former, self.now, what)
+        assert former == copy, "a step changes nothing that it was given"
         return self.out
 
     def tick(self, times: int = 1) -> tuple[Output, ...]:

@@ -1,5 +1,7 @@
 """Datagrams: what was signed is read again, and nothing else is."""
 
+import hmac
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,13 @@ HELLO, STAMP = Hello("n1", 3, 4, 5, 0.6), Stamp(1, 2, 3)
 @given(messages, stamps, names)
 def test_what_is_packed_is_read_again_by_who_has_the_key(message: Message, stamp: Stamp, segment: str) -> None:
     assert unpack(pack(message, stamp, segment, KEY), segment, [KEY]) == (stamp, message)
+
+
+@given(st.binary(max_size=100), names, st.binary(max_size=130))
+def test_the_signature_is_an_hmac_as_everybody_makes_it(body: bytes, segment: str, key: bytes) -> None:
+    name = segment.encode()
+    whole = hmac.digest(key, body + name + bytes([len(name) & 0xFF]), "sha256")
+    assert wire._signature(body, segment, key) == whole[: wire.SIGNATURE]
 
 
 @given(st.binary(max_size=1500))
