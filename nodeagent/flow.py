@@ -43,6 +43,7 @@ from roost.process import RealClock, Unreachable, keep
 from roost.ranges import ranges
 from roost.words import (
     AGENT,
+    EXCLUDE_LABEL,
     NAMESPACE,
     NODE_LEASE_NAMESPACE,
     RACK_LABELS,
@@ -129,7 +130,8 @@ class Agent:
             gates.install()
             self.fence = Fence(gates, self.index, self.clock)
             self.fence.ranges = self.pool_ranges()
-            go({"gate": self.fence.watch, "leaving": self.where.keep_leaving})
+            go({"gate": self.fence.watch})
+            (leaving,) = go({"leaving": self.where.keep_leaving})
             while not stop.is_set():
                 self.changed.clear()
                 self.where.changed.clear()
@@ -139,6 +141,8 @@ class Agent:
                 if listed.done():
                     self.show_listed()
                 await _either(self.changed, self.where.changed, stop)
+            leaving.cancel()  # the whole node does
+            await asyncio.wait([leaving])
             await self.leave()
         finally:
             listed.cancel()
@@ -465,10 +469,15 @@ class Agent:
         down = [presence.link.name for presence in self.presences.values() if not presence.link.up]
         if down:
             return Reason.LINK_DOWN, f"{', '.join(down)} is down"
-        if (draining := self.index.drain_reason()) is not None:
-            return draining
+        if (leaving := self.index.own_fitness.leaving) is not None:
+            return leaving
         where = ", ".join(f"segment {name} on {presence.link.name}" for name, presence in self.presences.items())
-        return Reason.RUNNING, "; ".join(filter(None, [where, self.where.left_out()]))
+        excluded = (
+            f"holds nothing by label {EXCLUDE_LABEL}, but for pools that want it"
+            if self.index.own_fitness.excluded
+            else ""
+        )
+        return Reason.RUNNING, "; ".join(filter(None, [where, excluded, self.where.left_out()]))
 
 
 def segment_keys(secret: wire.Secret | None) -> tuple[bytes, ...]:
