@@ -8,7 +8,6 @@ child, keeps hellos and permits going by itself (``pulse.process``).
 
 import asyncio
 import logging
-from base64 import b64decode
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from pathlib import Path
@@ -23,7 +22,7 @@ from nodeagent.gate.apply import Gates
 from nodeagent.gate.plan import Range
 from nodeagent.model import News
 from nodeagent.presence import Node, Presence
-from nodeagent.pulse.link import Pulses
+from nodeagent.pulse.link import Pulses, segment_keys
 from nodeagent.segment import events as ev
 from nodeagent.segment.apply import table, view
 from nodeagent.segment.state import Me
@@ -39,7 +38,7 @@ from roost.kube.client import Kube
 from roost.kube.events import Events
 from roost.kube.reflector import Reflector
 from roost.logs import decision
-from roost.process import RealClock, Unreachable, keep
+from roost.process import RealClock, Unreachable, either, keep
 from roost.ranges import ranges
 from roost.words import (
     AGENT,
@@ -123,7 +122,7 @@ class Agent:
         table, and so fence each other from nothing.
         """
         for known in (self.segments.synced, self.nodes.synced, self.vips.synced, self.pools.synced, self.linked):
-            await _either(known, stop)
+            await either(known, stop)
         listed = asyncio.create_task(self.all_listed())
         gates = Gates(speaking(self.links))  # a device left out now would stand open until it is fenced again
         try:
@@ -140,7 +139,7 @@ class Agent:
                     self.appear(uplink, go)
                 if listed.done():
                     self.show_listed()
-                await _either(self.changed, self.where.changed, stop)
+                await either(self.changed, self.where.changed, stop)
             leaving.cancel()  # the whole node does
             await asyncio.wait([leaving])
             await self.leave()
@@ -480,13 +479,6 @@ class Agent:
         return Reason.RUNNING, "; ".join(filter(None, [where, excluded, self.where.left_out()]))
 
 
-def segment_keys(secret: wire.Secret | None) -> tuple[bytes, ...]:
-    """The keys of the Secret: ``key`` signs, and any others in it are accepted too."""
-    data = secret.data if secret is not None else {}
-    names = sorted(data, key=lambda name: (name != "key", name))
-    return tuple(key for name in names if (key := b64decode(data[name])))
-
-
 async def serve(settings: Settings, pulse: Pulses, stop: asyncio.Event) -> None:
     """Run the agent; raises Unreachable with the remedy where it cannot even begin."""
     try:
@@ -500,13 +492,3 @@ async def serve(settings: Settings, pulse: Pulses, stop: asyncio.Event) -> None:
         await kernel.close()
     except* (gate.Unsupported, addresses.Unsupported) as errors:
         raise Unreachable("; ".join(map(str, errors.exceptions))) from errors
-
-
-async def _either(*events: asyncio.Event) -> None:
-    """Return as soon as one of *events* is set."""
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import socket
+from base64 import b64decode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
@@ -11,6 +12,7 @@ from typing import NoReturn, Protocol
 from nodeagent.model import News, Orders
 from nodeagent.pulse.ends import End, Ended
 from nodeagent.pulse.packets import Alive, Begin, Close, Given, Heard, Keys, Open, Packet, Ready, Tally, Trouble, Vacate
+from roost.kube import wire
 
 log = logging.getLogger(__name__)
 
@@ -117,3 +119,10 @@ class PulseLink:
             case Trouble(segment, text):
                 self.trouble[segment] = text
                 log.log(logging.WARNING if text else logging.INFO, "pulse of %s: %s", segment, text or "all is well")
+
+
+def segment_keys(secret: wire.Secret | None) -> tuple[bytes, ...]:
+    """The keys of the Secret: ``key`` signs, and any others in it are accepted too."""
+    data = secret.data if secret is not None else {}
+    names = sorted(data, key=lambda name: (name != "key", name))
+    return tuple(key for name in names if (key := b64decode(data[name])))
