@@ -4,6 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 SEEDS ?= 500
+RUNS ?= 3
 export PYTHONPATH := $(CURDIR)
 
 .PHONY: help docs setup test check unit simulation demo lab lab-bin manifests bench faults changelog clean
@@ -55,8 +56,8 @@ manifests: setup  ## the chart, rendered to build/roost.yaml
 bench: setup  ## the figures, beside keepalived's, and what is budgeted
 	@$(PY) -m lab.bench
 
-faults: setup  ## every fault ten times; writes docs/results/faults.md
-	@$(PY) -m lab.fault_runs --runs 10
+faults: setup  ## every fault in both modes, RUNS times (3); writes docs/results/faults.md
+	@$(PY) -m lab.fault_runs --runs $(RUNS)
 
 docs: $(READY)  ## the reference pages, from the code
 	@$(PY) docs/generate.py
