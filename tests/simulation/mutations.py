@@ -283,9 +283,12 @@ MUTATIONS: dict[str, Mutation] = {
         "I1",
     ),
     "gift_back": Mutation(
-        "what was given may be given back at once",
+        "what was given may be given back, and on again, at once",
         "views_differ",
-        lambda: [_method(TURN, "giver", lambda original: lambda turn, group: "")],
+        lambda: [
+            _method(TURN, "giver", lambda original: lambda turn, group: ""),
+            _method(TURN, "in_a_ring", lambda original: lambda turn, group, wish: False),
+        ],
         "I8",
     ),
     "made_anew_at_once": Mutation(

@@ -86,7 +86,9 @@ class World:
         self.log.append((self.now, who, what))
 
     def tail(self, lines: int = 60) -> str:
-        return "\n".join(f"{when - BEGIN:8.3f} {who:4} {what}" for when, who, what in self.log[-lines:])
+        return "\n".join(
+            f"{when - BEGIN:8.3f} {who:4} {what}" for when, who, what in self.log[max(0, len(self.log) - lines) :]
+        )
 
     def hash(self) -> str:
         """Of all that was said, when, and of how much happened besides."""
