@@ -32,6 +32,7 @@ _TYPE = 0x3FFF  # an attribute's type without its flags
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _FAMILY = struct.Struct(">BBH")  # struct nfgenmsg
 _ATTRIBUTE = struct.Struct("=HH")  # struct nlattr
+_TIMEOUT = struct.Struct(">Q")
 _ELEMENTS_A_MESSAGE = 1_000  # an attribute's length has 16 bits
 
 
@@ -135,6 +136,12 @@ def add(place: Place, elements: Iterable[Element], *, exclusive: bool = False) -
     return _on_elements(NEWSETELEM, flags, place, elements)
 
 
+def lasting(request: Request, milliseconds: int) -> Request:
+    """What puts one element into a set, as *request* does, for another time; the time is what it ends with."""
+    body = request.body[: -_TIMEOUT.size] + _TIMEOUT.pack(milliseconds)
+    return Request(request.operation, request.flags, body, request.family)
+
+
 def delete(place: Place, elements: Iterable[Element]) -> Iterator[Request]:
     """Take *elements* from a set; fails (ENOENT) where one is not there, or its time was up."""
     return _on_elements(DELSETELEM, 0, place, elements)
@@ -167,7 +174,7 @@ def _packed(element: Element) -> bytes:
     key = nested(ELEMENT_KEY, attribute(DATA_VALUE, element.key))
     if element.milliseconds is None:
         return nested(LIST_ELEMENT, key)
-    return nested(LIST_ELEMENT, key, attribute(ELEMENT_TIMEOUT, struct.pack(">Q", element.milliseconds)))
+    return nested(LIST_ELEMENT, key, attribute(ELEMENT_TIMEOUT, _TIMEOUT.pack(element.milliseconds)))
 
 
 def _message(kind: int, flags: int, sequence: int, payload: bytes) -> bytes:

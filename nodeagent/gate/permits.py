@@ -5,6 +5,7 @@ feed permits stays small.
 """
 
 import errno
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -40,8 +41,8 @@ class Permits:
 
         Whoever has a deadline to keep uses feed().
         """
-        permit = _element(device, milliseconds)
-        refused = self._attempt(_added, PERMIT, permit)
+        plan.check(milliseconds)
+        refused = self._attempt(_added, PERMIT, device, milliseconds)
         if refused is not None:
             raise KernelRefused(refused.errno, CHANGE)
 
@@ -50,9 +51,9 @@ class Permits:
 
         The permit stays as it is.
         """
-        mark, old = _element(device, milliseconds), _element(device)
-        for before in (None, old, None):  # as a rule none is there: give() takes it away, and it ends by itself
-            if self._attempt(_added, STAGED, mark, before) is None:
+        plan.check(milliseconds)
+        for replaced in (False, True, False):  # as a rule none is there: give() takes it away, and it ends by itself
+            if self._attempt(_added, STAGED, device, milliseconds, replaced) is None:
                 return
         raise KernelRefused(errno.EBUSY, CHANGE)  # somebody else puts it there and takes it away
 
@@ -61,12 +62,12 @@ class Permits:
 
         *anew*: also where none stands. Nothing is changed unless it is GIVEN.
         """
-        permit, old = _element(device, milliseconds), _element(device)
+        plan.check(milliseconds)
         stands = device in self._open
-        for before in (old, None) if stands else (None, old):
-            if before is None and not anew:
+        for replaced in (stands, not stands):
+            if not (replaced or anew):
                 continue
-            refused = self._attempt(_given, permit, old, before)
+            refused = self._attempt(_given, device, milliseconds, replaced)
             if refused is None:
                 self._open.add(device)
                 return Outcome.GIVEN
@@ -156,23 +157,25 @@ def key(device: str) -> bytes:
     return device.encode().ljust(plan.NAME_LENGTH, b"\0")
 
 
-def _element(device: str, milliseconds: int | None = None) -> Element:
-    if milliseconds is not None:
-        plan.check(milliseconds)
-    return Element(key(device), milliseconds)
+@functools.lru_cache(maxsize=64)
+def _words(family: int, name: str, device: str) -> tuple[Request, Request]:
+    """What takes *device* from the set of that *name*, and what puts it there, for a time that is still to be said."""
+    place = Place(family, TABLE, name)
+    (gone,) = nfnetlink.delete(place, [Element(key(device))])
+    (come,) = nfnetlink.add(place, [Element(key(device), 0)], exclusive=True)
+    return gone, come
 
 
-def _deleted(families: Iterable[int], name: str, element: Element) -> list[Request]:
-    return [request for family in families for request in nfnetlink.delete(Place(family, TABLE, name), [element])]
+def _deleted(families: Iterable[int], name: str, device: str) -> list[Request]:
+    return [_words(family, name, device)[0] for family in families]
 
 
-def _added(families: Iterable[int], name: str, element: Element, before: Element | None = None) -> list[Request]:
-    """*element* comes into the set, in place of *before* or where there is none."""
-    gone = _deleted(families, name, before) if before is not None else []
-    come = (nfnetlink.add(Place(family, TABLE, name), [element], exclusive=True) for family in families)
-    return [*gone, *(request for several in come for request in several)]
+def _added(families: Iterable[int], name: str, device: str, milliseconds: int, replaced: bool = False) -> list[Request]:
+    """*device* comes into the set, in place of what is there (*replaced*), or where there is none."""
+    gone = _deleted(families, name, device) if replaced else []
+    return [*gone, *(nfnetlink.lasting(_words(family, name, device)[1], milliseconds) for family in families)]
 
 
-def _given(families: Iterable[int], permit: Element, old: Element, before: Element | None) -> list[Request]:
+def _given(families: Iterable[int], device: str, milliseconds: int, replaced: bool) -> list[Request]:
     """What was staged goes first: the first that are refused say that it was late."""
-    return [*_deleted(families, STAGED, old), *_added(families, PERMIT, permit, before)]
+    return [*_deleted(families, STAGED, device), *_added(families, PERMIT, device, milliseconds, replaced)]

@@ -32,6 +32,7 @@ from nodeagent.model import (
 from nodeagent.pulse.messages import Ask, Echo, Gone, Hello, Message, Silent, Told
 
 LATE = 2.5  # hellos; a tick later than this says that we were stalled, and may have missed what others said
+EARLY = 0.5  # hellos; who is awake anyway says hello so early, and those who hear each other come to beat together
 ECHO_FADES = 4.0  # hellos without an echo until a witness is taken for silent
 REMEMBERED = 16  # hellos whose time of sending is kept: more than a permit lasts
 LONGEST = DRIFT * max(profile.permit for profile in PROFILES.values()) + LEAVES  # seconds that any permit may stand
@@ -135,6 +136,11 @@ class State:
     def wake(self) -> float:
         return self.due
 
+    @property
+    def welcome(self) -> float:
+        """From when on a tick is welcome, if there is another cause to be awake."""
+        return self.due - EARLY * self.orders.profile.hello
+
 
 _VALUES: Callable[[State], tuple[Any, ...]] = operator.attrgetter(*(each.name for each in fields(State)))
 
@@ -147,7 +153,7 @@ def start(me: str, life: int, now: float) -> State:
 def step(state: State, now: float, happened: Input) -> tuple[State, tuple[Output, ...]]:
     """What *happened* at *now* (raw seconds): the next state, and what to do, in this order.
 
-    Call it again with ``Tick`` at ``state.wake``.
+    Call it again with ``Tick`` at ``state.wake``, or from ``state.welcome`` on when something else happened.
     """
     turn = _Turn(state, now)
     match happened:
@@ -220,11 +226,11 @@ class _Turn:
 
     def tick(self) -> None:
         state, profile = self.state, self.state.orders.profile
-        if self.now < state.due:
+        if self.now < state.welcome:
             return
         if self.now - state.due > LATE * profile.hello:
             self.change(fresh=self.now)
-        self.change(due=max(state.due + profile.hello, self.now + profile.hello / 2))
+        self.change(due=max(min(state.due, self.now) + profile.hello, self.now + profile.hello / 2))
         self.greet()
         self.vote()
         self.ask()

@@ -57,7 +57,7 @@ class Segment:
 
     def tick(self, moment: float) -> None:
         state = self.beat.state
-        if moment < state.wake:
+        if moment < state.welcome:
             return
         if self.wire is not None and moment - state.wake > LATE * state.orders.profile.hello:
             for _ in range(WAITED):  # what waited so long is no news

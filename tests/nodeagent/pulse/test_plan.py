@@ -32,7 +32,19 @@ from nodeagent.model import (
     feeders,
 )
 from nodeagent.pulse.messages import Ask, Echo, Gone, Hello, Message, Silent, Told
-from nodeagent.pulse.plan import AgentCame, AgentLost, Input, Output, Permit, Send, State, Tell, Tick, start, step
+from nodeagent.pulse.plan import (
+    AgentCame,
+    AgentLost,
+    Input,
+    Output,
+    Permit,
+    Send,
+    State,
+    Tell,
+    Tick,
+    start,
+    step,
+)
 
 ME, LIFE, BORN = "n1", 77, 1000.0
 T = Profile().permit
@@ -101,6 +113,41 @@ def pulse(orders: Orders = ORDERS) -> Pulse:
 
 def hello(number: int, tenure: int | None = None, sequence: int = 1) -> Hello:
     return Hello(f"n{number}", number if tenure is None else tenure, 5, sequence, T)
+
+
+# -- the beat
+
+
+@pytest.mark.parametrize(
+    ("after", "says", "next_after"),
+    [
+        pytest.param(0.4, False, 1.0, id="too early: nothing"),
+        pytest.param(0.6, True, 1.6, id="early: the next one a whole interval later"),
+        pytest.param(1.0, True, 2.0, id="when it is due"),
+        pytest.param(1.3, True, 2.0, id="late: the next one when it would have been"),
+        pytest.param(1.9, True, 2.4, id="so late that the next one is due: not at once"),
+    ],
+)
+def test_when_a_hello_is_said(after: float, says: bool, next_after: float) -> None:
+    """In hellos since the last one was due."""
+    made = pulse()
+    began, interval = made.now, ORDERS.profile.hello
+    made.happen(Tick(), after * interval)
+    assert any(isinstance(message, Hello) for message in made.sent) == says
+    assert made.state.wake == pytest.approx(began + next_after * interval)
+
+
+@given(st.lists(st.floats(0, 1, exclude_max=True), min_size=2, max_size=5))
+def test_pulses_that_wake_each_other_come_to_beat_together(phases: list[float]) -> None:
+    """Each is awake, and says hello if it is welcome, whenever another says hello."""
+    several = [pulse() for _ in phases]
+    for one, phase in zip(several, phases, strict=True):
+        one.happen(Tick(), ORDERS.profile.hello * (1 + phase))
+    for _ in phases:
+        now = min(one.state.wake for one in several)
+        for one in several:
+            one.happen(Tick(), now - one.now)
+    assert max(one.state.wake for one in several) == pytest.approx(min(one.state.wake for one in several))
 
 
 # -- the permit
