@@ -19,6 +19,8 @@ from roost.words import Address, Reason
 log = logging.getLogger(__name__)
 
 LEAVE_SECONDS = 8.0  # how long whoever leaves a segment tries to hand its groups over, or to say that it rests
+SEAT_SECONDS = 8.0  # how long it waits to have a seat first
+LOOK_SECONDS = 0.05  # between two looks whether it has
 
 UNREAD = NoUplink(Reason.NO_INTERFACE, "not all that has a say in it has been read yet")
 
@@ -34,6 +36,7 @@ class Whereabouts:
         self._links: tuple[Link, ...] = ()
         self._tasks: dict[str, list[asyncio.Task[Any]]] = {}
         self._leaving: dict[str, str] = {}  # segments to leave, and why
+        self._left = set[str]()
         self._leave = asyncio.Event()
 
     @property
@@ -43,7 +46,7 @@ class Whereabouts:
 
     def choose(self, survey: Survey, setting: str, vips: Iterable[Address]) -> tuple[Uplink, ...]:
         """Where this node should be, and is not yet. What it may not be in any more is left, later."""
-        former, self.choice = self.choice, survey.choose(setting, vips)
+        former, self.choice = self.choice, survey.choose(setting, vips, self._left)
         taken = {presence.link.name for presence in self.presences.values()}
         known = {out.link.name: out.message for out in former.left_out}
         for out in self.choice.left_out:
@@ -61,6 +64,7 @@ class Whereabouts:
 
     def add(self, presence: Presence) -> None:
         self.presences[presence.name] = presence
+        self._left.discard(presence.name)
         self.links_are(self._links)
 
     def works(self, name: str, tasks: list[asyncio.Task[Any]]) -> None:
@@ -93,11 +97,15 @@ class Whereabouts:
         """Hand over what is held on one segment, and leave nothing there but the fence."""
         presence = self.presences[name]
         decision(log, Reason.NOT_SELECTED, f"segment/{name}", message=f"leaves: {self._leaving[name]}")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SEAT_SECONDS):
+                while not presence.seat.state.seated:
+                    await self._clock.sleep(LOOK_SECONDS)
+        had_any = bool(presence.claims.claimed)
         presence.seat.tell(ev.Stop())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEAVE_SECONDS):
                 await presence.seat.left.wait()
-        had_any = bool(presence.claims.claimed)
         presence.claims.silence()
         if had_any:
             await self._clock.sleep(self._linger)
@@ -109,6 +117,7 @@ class Whereabouts:
         await asyncio.gather(*tasks, return_exceptions=True)
         presence.close()
         del self.presences[name], self._leaving[name]
+        self._left.add(name)
         self.links_are(self._links)
         self.changed.set()
 

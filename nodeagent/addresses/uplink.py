@@ -67,12 +67,13 @@ class Survey:
         self._segments = {s.metadata.name: s for s in sorted(segments, key=lambda s: s.metadata.name)}
         self._labels, self._node = dict(labels), node
 
-    def choose(self, setting: str, vips: Iterable[Address]) -> Choice:
+    def choose(self, setting: str, vips: Iterable[Address], left: Set[str] = frozenset()) -> Choice:
         """All interfaces to announce on, no two of them on one segment.
 
         The *setting* is the only one. Else each Segment that selects this node has the first of its interfaces that is
         here, and each further interface with a VIP in its subnet is one too. Whoever names a port of a bridge or bond
-        gets the bridge or bond.
+        gets the bridge or bond. Where this node has a seat from a former life it goes on, if only to leave; *left* are
+        the segments that it did leave.
         """
         candidates = self._by_setting(setting) if setting else list(self._candidates(vips))
         if isinstance(candidates, NoUplink):
@@ -83,7 +84,7 @@ class Survey:
             if link.name in seen:
                 continue
             seen.add(link.name)
-            match self._at(link, named_by):
+            match self._seat_left_behind(link, left) or self._at(link, named_by):
                 case Uplink() as uplink:
                     found.setdefault(uplink.segment, uplink)
                 case LeftOut() as out:
@@ -111,11 +112,25 @@ class Survey:
             return f"Segment {fitting[0]} names {device}"
         if naming:
             return _others(naming[0], device)
-        if own.spec.interfaces:
-            return f"Segment {segment} does not name {device} any more"
-        return "" if self._selects(segment) else f"Segment {segment} selects other nodes only"
+        return self._displaced_by_subnet(link, segment)
+
+    def _displaced_by_subnet(self, link: Link, segment: str) -> str:
+        """The same where no Segment names *link*: of two tables of one subnet the first by name stays."""
+        if self._names_any(segment):
+            return f"Segment {segment} does not name {link.name} any more"
+        if not self._selects(segment):
+            return f"Segment {segment} selects other nodes only"
+        first = next((table for table, nodes in self._seated(link) if nodes != {self._node}), segment)
+        return f"{first} is a table of the same subnet" if first < segment and not self._names_any(first) else ""
 
     # -- one interface
+
+    def _seat_left_behind(self, link: Link, left: Set[str]) -> Uplink | None:
+        """Where this node has a seat that it may not keep, and nobody might be left who says that it is over."""
+        for table, nodes in self._seated(link):
+            if self._node in nodes and table not in left and self.displaced(link.name, table):
+                return Uplink(link, table)
+        return None
 
     def _at(self, link: Link, named_by: str) -> Uplink | LeftOut | NoUplink:
         """The uplink with the name of its table: that of a Segment that names it, or by its subnet."""

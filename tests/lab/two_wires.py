@@ -37,6 +37,11 @@ class World:
         """Of the live seats, by node."""
         return {row["node"]: row["mode"] for row in self.table(segment).get("seats", []) if row["state"] == "Live"}
 
+    def former(self, table: str) -> list[str]:
+        """Whose live seats are in a table that was left."""
+        found = self.shop.lab.admin.find(f"{ROOST}/segments/{table}") or {}
+        return [row["node"] for row in found.get("status", {}).get("seats", []) if row["state"] == "Live"]
+
     def holder(self, segment: str) -> str:
         return held_by(self.shop, segment, self.vips[segment][0])
 

@@ -282,7 +282,7 @@ LOWER = replace(DATA, prefixes=(*DATA.prefixes, ip_interface("10.2.0.11/16")))
         pytest.param(
             "",
             DATA,
-            [segment("a", "data"), segment("10.60.0.0-24", seats=(seat("n1", "10.60.0.11"), seat("n2", "10.60.0.12")))],
+            [segment("a", "data"), segment("10.60.0.0-24", seats=(seat("n2", "10.60.0.12"),))],
             "n2 must leave table 10.60.0.0-24 of the same subnet",
             id="others have not left the table of the subnet yet",
         ),
@@ -313,8 +313,8 @@ def test_a_node_takes_no_part_where_a_segment_leaves_it_out(
         pytest.param(
             DATA,
             [segment("a", "data"), segment("10.60.0.0-24", seats=(seat("n1", "10.60.0.11"),))],
-            "a",
-            id="only its own seat of a former life is left elsewhere",
+            "10.60.0.0-24",
+            id="its own seat of a former life is elsewhere: it goes there to leave",
         ),
         pytest.param(
             DATA,
@@ -347,6 +347,12 @@ def test_on_one_wire_there_is_one_table(link: Link, segments: list[Segment], tab
     assert chosen("", [link, MGMT], segments, ["10.60.0.200"]).uplinks == (Uplink(link, table),)
 
 
+def test_a_segment_that_was_left_is_not_gone_back_to() -> None:
+    segments = [segment("a", "data"), segment("10.60.0.0-24", seats=(seat("n1", "10.60.0.11"),))]
+    survey = Survey([DATA], segments, {}, "n1")
+    assert survey.choose("", [], {"10.60.0.0-24"}).uplinks == (Uplink(DATA, "a"),)
+
+
 @pytest.mark.parametrize(
     ("at", "segments", "why"),
     [
@@ -372,6 +378,18 @@ def test_on_one_wire_there_is_one_table(link: Link, segments: list[Segment], tab
             [segment("10.60.0.0-24", row="2")],
             "Segment 10.60.0.0-24 selects other nodes only",
             id="the table of the subnet is for others now",
+        ),
+        pytest.param(
+            "10.60.0.0-24",
+            [segment("10.60.0.0-24"), segment("10.2.0.0-16", seats=(seat("n2", "10.2.0.12", "10.60.0.12"),))],
+            "10.2.0.0-16 is a table of the same subnet",
+            id="two tables of one wire become one",
+        ),
+        pytest.param(
+            "10.2.0.0-16",
+            [segment("10.60.0.0-24", seats=(seat("n2", "10.60.0.12"),)), segment("10.2.0.0-16")],
+            "",
+            id="and the others come here",
         ),
     ],
 )
