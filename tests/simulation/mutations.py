@@ -145,6 +145,10 @@ def _blind(original: Callable[..., Any]) -> Callable[..., Any]:
     return split
 
 
+def _anew(original: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda process, deadline, *, anew: original(process, deadline, anew=True)
+
+
 def _keep_held(original: Callable[..., Any]) -> Callable[..., Any]:
     def choose(turn: Any, table: Any) -> bool:
         chosen = bool(original(turn, table))
@@ -169,6 +173,10 @@ def _without_probes(original: Callable[..., Any]) -> Callable[..., Any]:
         return bool(original(turn, group))
 
     return may_claim
+
+
+def _without_rivals(original: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda turn, answer: original(turn, replace(answer, asked_by=""))
 
 
 def _without_waits(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -248,6 +256,12 @@ MUTATIONS: dict[str, Mutation] = {
         "stopped_in_feed",
         lambda: [_method(node.Pulse, "split", _blind)],
     ),
+    "held_on_anew": Mutation(
+        "who holds on may make a permit that had lapsed",
+        "hold_again",
+        lambda: [_method(node.Pulse, "permit", _anew)],
+        "I1",
+    ),
     "stalled_witness_votes": Mutation(
         "a witness that was stalled itself speaks up at once",
         "stalled_witness",
@@ -274,6 +288,12 @@ MUTATIONS: dict[str, Mutation] = {
         "an heir of a marked seat does not ask who has the VIPs",
         "hold",
         lambda: [_method(TURN, "may_claim", _without_probes)],
+        "I1",
+    ),
+    "rival_not_heard": Mutation(
+        "an heir does not hear that another asks who has the VIPs just then",
+        "two_ask",
+        lambda: [_method(TURN, "probed", _without_rivals)],
         "I1",
     ),
     "hand_edit_believed": Mutation(

@@ -130,6 +130,16 @@ NAMED: dict[str, Named] = {
         "7: somebody gives the group to another by hand, and the holder does not see it yet",
         _of(f.Lag(AT - 1, 8.0, "holder", 4.0), f.TableEdited(AT, "g0", "heir")),
     ),
+    "two_ask": Named(
+        "an heir waits when somebody gives the group to another by hand, which the heir does not see: both ask at once",
+        _of(
+            f.Power(AT, 12.0, "holder"),
+            f.Lag(AT + 0.45, 8.0, "heir", 4.0),
+            f.TableEdited(AT + 0.5, "g0", "other1"),
+            nodes=4,
+        ),
+        moved=True,
+    ),
     "gift_lands_late": Named(
         "8: a gift ends unknown, and lands 1 to 2 s later",
         _of(
@@ -236,6 +246,16 @@ NAMED: dict[str, Named] = {
     "hold_apart": Named(
         "UDP and the API server are lost at once",
         _of(f.Deaf(AT, 6.0), f.ApiCut(AT, 6.0, "holder"), f.ApiSlow(AT, 3.0, 0.5), nodes=2),
+    ),
+    "hold_again": Named(
+        "UDP and the API server are lost at once, and for a moment no anchor answers the holder",
+        _of(
+            f.Deaf(AT, 6.0),
+            f.ApiCut(AT, 6.0, "holder"),
+            f.NoAnchor(AT, 0.7, "holder"),
+            f.ApiSlow(AT + 0.33, 2.0, 0.8, 1.0),
+            nodes=2,
+        ),
     ),
     "mode_changes": Named(
         "hellos pass again, and the pulse is stopped as the mode changes",
