@@ -283,6 +283,19 @@ def further(node: str, segment: str, said: str = "") -> Object:
     return more
 
 
+# A case of FURTHER changes the Lease of m1 for a further segment, rack-1, whose tenure is 2, and PUTs it.
+FURTHER = [
+    case("m1 renews it", "m1", ALLOWED, LATER),
+    case("m1 says that it is another segment's", "m1", OTHERS_LEASE, annotated(segment="rack-2")),
+    case("m1 says that it is no segment's", "m1", OTHERS_LEASE, annotated(segment=None)),
+    case("m1 names another as its holder", "m1", refused("names no other as its holder"), spec(holderIdentity="m2")),
+    case("m2 renews it", "m2", OTHERS_LEASE, LATER),
+    case("m2 marks it", "m2", ALLOWED, annotated(ended="2")),
+    case("m2 marks it with another tenure", "m2", MARK, annotated(ended="1")),
+    case("m1 drops a mark with the same tenure", "m1", MARKED, annotated(ended=None), given=(annotated(ended="2"),)),
+]
+
+
 AGENTS = f"{ROOST}/nodeagents"
 SEGMENTS = f"{ROOST}/segments"
 VIPS = f"{ROOST}/virtualips"

@@ -29,7 +29,7 @@ from tests.lab.policy_calls import (
     spec,
     table,
 )
-from tests.lab.policy_cases import AGENTS, CALLS, LEASE, OTHERS_LEASE, SEGMENTS, TABLE, VIP, VIPS, further
+from tests.lab.policy_cases import AGENTS, CALLS, FURTHER, LEASE, OTHERS_LEASE, SEGMENTS, TABLE, VIP, VIPS, further
 
 SERVICES = SERVICE.removesuffix("/web")
 IN_TRUSTED = SERVICES.replace(UNTRUSTED, TRUSTED)
@@ -84,6 +84,12 @@ def test_lease(callers: Callers, case: Case) -> None:
     standing = edited(lease("m2"), case.given)
     stands = callers.make(LEASES, standing)
     answered(callers.call(case.who, "PUT", f"{LEASES}/m2", edited(stands, case.change)), case.wanted)
+
+
+@pytest.mark.parametrize("case", by_sentence(FURTHER))
+def test_lease_for_a_further_segment(callers: Callers, case: Case) -> None:
+    stands = callers.make(LEASES, edited(further("m1", "rack-1"), case.given))
+    answered(callers.call(case.who, "PUT", f"{LEASES}/m1.rack-1", edited(stands, case.change)), case.wanted)
 
 
 def test_a_lease_of_a_node_whose_name_reads_like_a_segments_is_that_nodes(callers: Callers) -> None:
