@@ -15,7 +15,7 @@ from nodeagent.fence import Fence
 from nodeagent.gate.apply import Gate
 from nodeagent.model import PROFILES, Profile
 from nodeagent.neighbours.apply import Announcer, PacketSocket
-from nodeagent.neighbours.hearing import Heard, anchors
+from nodeagent.neighbours.hearing import Heard, Others, anchors
 from nodeagent.neighbours.listening import Listener, PacketEar
 from nodeagent.neighbours.plan import Settings as Announcing
 from nodeagent.neighbours.probing import Prober
@@ -200,8 +200,8 @@ class Presence:
 
     # -- questions (seat.Surroundings)
 
-    async def who_has(self, vips: Sequence[Address], *, times: int) -> Mapping[Address, Mac]:
-        return await self._prober.probe(vips, times=times)
+    async def who_has(self, vips: Sequence[Address], *, times: int) -> Others:
+        return await self._prober.others(vips, times=times)
 
     async def ask_once(self, vips: Sequence[Address]) -> Mapping[Address, Mac]:
         try:

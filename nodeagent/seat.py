@@ -13,6 +13,7 @@ from typing import NoReturn, Protocol
 
 from nodeagent.claims import Claims
 from nodeagent.model import Orders, feeders
+from nodeagent.neighbours.hearing import Others
 from nodeagent.segment import events as ev
 from nodeagent.segment.apply import SegmentApi
 from nodeagent.segment.plan import step
@@ -20,7 +21,6 @@ from nodeagent.segment.state import State
 from nodeagent.segment.table import Mode
 from nodeagent.segment.table import Seat as Row
 from roost import metrics
-from roost.frames import Mac
 from roost.kube import wire
 from roost.logs import decision
 from roost.process import Clock, Unreachable
@@ -37,8 +37,8 @@ FEW = 64  # VIPs that are asked for three times; of more, each once: a dead node
 class Surroundings(Protocol):
     """The segment as this node hears it."""
 
-    async def who_has(self, vips: Sequence[Address], *, times: int) -> Mapping[Address, Mac]:
-        """Who else answers for *vips*. Raises Unreachable where nobody can be asked."""
+    async def who_has(self, vips: Sequence[Address], *, times: int) -> Others:
+        """Who else answers for *vips*, and who asks for them too. Raises Unreachable where nobody can be asked."""
         ...
 
     async def anchored(self) -> bool: ...
@@ -251,18 +251,22 @@ class Seat:
                 wanted.append(self._probes.get_nowait())
             asked_at = self._clock.now()
             vips = {probe.group: self._claims.vips_of(probe.group) for probe in wanted}
-            found = await self._found([vip for several in vips.values() for vip in several])
-            if found is None:
+            others = await self._others([vip for several in vips.values() for vip in several])
+            if others is None:
                 continue  # the step asks again
             nodes = {row.mac: row.node for row in self.state.table.seats} if self.state.table is not None else {}
-            self._claims.contest({vip: mac for vip, mac in found.items() if str(mac) not in nodes})
+            # A stranger that only asks contests nothing yet: it may find us there, and take another address.
+            self._claims.contest({vip: mac for vip, mac in others.has.items() if str(mac) not in nodes})
             for probe in wanted:
-                by = [nodes.get(str(found[vip]), "") for vip in vips[probe.group] if vip in found]
-                self.tell(ev.Probed(probe.group, probe.epoch, asked_at, next((node for node in by if node), "")))
+                own = vips[probe.group]
+                by = {nodes.get(str(others.has[vip]), "") for vip in own if vip in others.has} - {""}
+                too = {nodes.get(str(mac), str(mac)) for vip in own for mac in others.asks.get(vip, ())}
+                heard = min(by, default=""), min(too, default="")
+                self.tell(ev.Probed(probe.group, probe.epoch, asked_at, *heard))
 
-    async def _found(self, vips: Sequence[Address]) -> Mapping[Address, Mac] | None:
+    async def _others(self, vips: Sequence[Address]) -> Others | None:
         if not vips:
-            return {}
+            return Others({}, {})
         try:
             return await self._far.surroundings.who_has(vips, times=3 if len(vips) <= FEW else 1)
         except Unreachable as error:

@@ -1,6 +1,7 @@
 """A device without a kernel, for tests: it remembers what was sent, and other stations are where the test puts them."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 
 from nodeagent.neighbours.apply import Sent
@@ -59,6 +60,9 @@ class FakeWire:
         if not self._waiting:
             self._woken.clear()
         return Caught(tuple(frames), more=bool(self._waiting))
+
+    def joined(self, addresses: Iterable[Address]) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()  # it hears everything
 
     def _answer(self, frame: bytes) -> None:
         match _asked(frame):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import NamedTuple
 
-from roost.frames import BROADCAST, Kind, Mac, arp, claim, ndp
+from roost.frames import BROADCAST, Arp, Frame, Kind, Mac, Malformed, Solicitation, arp, claim, ndp
 from roost.frames.ethernet import ARP, IPV6
 
 Address = IPv4Address | IPv6Address
@@ -33,6 +33,41 @@ def heard(frame: bytes, own: Set[Mac], at: float) -> Heard | None:
     """What *frame* claims, unless it is no claim, or one by a MAC of this node (*own*)."""
     said = claim(frame)
     return None if said is None or said.mac in own else Heard(said.vip, said.mac, at, said.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """*mac*, which is none of this node's, asks who has *address* and claims nothing yet: it means to."""
+
+    address: Address
+    mac: Mac
+
+
+def rival(frame: bytes, own: Set[Mac]) -> Rival | None:
+    """Who else probes in *frame*: by a request from 0.0.0.0 (RFC 5227 §2.1.1), or from :: (RFC 4862 §5.4.3)."""
+    try:
+        ethernet = Frame.unpack(frame)
+        if ethernet.ethertype == ARP:
+            packet = Arp.unpack(ethernet.payload)
+            probes = packet.operation == arp.REQUEST and packet.sender == ANYBODY4
+            found = Rival(packet.target, packet.sender_mac) if probes else None
+        else:
+            match ndp.unpack(ethernet.payload) if ethernet.ethertype == IPV6 else None:
+                case Solicitation(source=source, target=target) if source == ANYBODY6:
+                    found = Rival(target, ethernet.source)
+                case _:
+                    found = None
+    except Malformed:
+        return None
+    return None if found is None or found.mac in own else found
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Who *has* addresses that were asked for; and who *asks* for them just then, and may have them next."""
+
+    has: Mapping[Address, Mac]
+    asks: Mapping[Address, frozenset[Mac]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ import errno
 import itertools
 import socket
 import struct
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import NoReturn, Protocol
 
-from nodeagent.neighbours.hearing import INLETS, Heard, Inlet, Stations, heard, packed
-from roost.frames import Mac
+from nodeagent.neighbours.hearing import INLETS, Address, Heard, Inlet, Rival, Stations, heard, packed, rival
+from roost.frames import Mac, ndp
 from roost.process import Clock, Unreachable
 
 AT_ONCE = 32  # frames of each inlet that one turn takes; then others have theirs
@@ -20,6 +21,7 @@ AT_MOST = 10 * AT_ONCE  # as many as a socket holds
 REST = 0.01  # seconds after a turn that left some: of a flood the kernel drops what that is too little for
 CALM = 0.1  # seconds between two turns while nobody waits for an answer
 RETRY = 0.5  # seconds between two attempts to open a device that is not there
+MOST_JOINED = 64  # multicast groups at a time: an interface has few filters, and opens to all when they run out
 
 _BUFFER = 1 << 18  # octets a socket; some 300 frames, as the kernel counts them
 _LONGEST = 2048  # octets that are read of a frame
@@ -45,6 +47,7 @@ class Ear(Protocol):
     def close(self) -> None: ...
     async def readable(self) -> None: ...
     def read(self, most: int) -> Caught: ...
+    def joined(self, addresses: Iterable[Address]) -> contextlib.AbstractContextManager[None]: ...
 
 
 class PacketEar:
@@ -119,6 +122,21 @@ class PacketEar:
             self.close()
         return Caught(tuple(frames), more)
 
+    @contextlib.contextmanager
+    def joined(self, addresses: Iterable[Address]) -> Iterator[None]:
+        """Meanwhile hear what is sent to those who would have the IPv6 *addresses* (RFC 4862 §5.4.2 has hosts do so).
+
+        Other hosts' solicitations go to a multicast group, which interfaces and switches keep from who is no member. Of
+        many groups MOST_JOINED are joined, and none where the kernel has no IPv6 there: that is no error.
+        """
+        six = [address for address in addresses if isinstance(address, IPv6Address)]
+        groups = list(dict.fromkeys(ndp.solicited_node(address) for address in six))[:MOST_JOINED]
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):
+                if groups:
+                    _join(stack.enter_context(_member()), groups, _index(self.device))
+            yield
+
     def _waiting(self, inlet: socket.socket) -> Iterator[bytes]:
         """The frames that wait; a device that went down says so once, which is no error. Raises Unreachable."""
         try:
@@ -137,6 +155,18 @@ def _index(device: str) -> int:
         return socket.if_nametoindex(device)
     except OSError:
         return 0
+
+
+def _member() -> socket.socket:
+    """A socket that is a member of multicast groups until it is closed, and receives nothing."""
+    return socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+
+
+def _join(member: socket.socket, groups: Iterable[IPv6Address], index: int) -> None:
+    """Raises OSError."""
+    for group in groups:
+        request = group.packed + struct.pack("@I", index)  # struct ipv6_mreq
+        member.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
 
 
 def _opened(device: str, inlet: Inlet) -> socket.socket:
@@ -170,6 +200,7 @@ class Listener:
         self._at_work = False
         self._told: tuple[Callable[[Heard], None], ...] = ()
         self._in_time: tuple[Callable[[Heard], None], ...] = ()
+        self._probing: tuple[Callable[[Rival], None], ...] = ()
         self._waiting = asyncio.Event()  # somebody waits for an answer
 
     @property
@@ -190,6 +221,16 @@ class Listener:
     def tell_in_time(self, whom: Callable[[Heard], None]) -> None:
         """Call *whom* with every claim that is heard, when it suits: a busy segment must not keep this node busy."""
         self._in_time += (whom,)
+
+    @contextlib.contextmanager
+    def telling_rivals(self, whom: Callable[[Rival], None], addresses: Iterable[Address]) -> Iterator[None]:
+        """Meanwhile call *whom* with everybody who is heard to probe; for *addresses* that is made sure of."""
+        self._probing += (whom,)
+        try:
+            with self._ear.joined(addresses):
+                yield
+        finally:
+            self._probing = tuple(each for each in self._probing if each is not whom)
 
     def hears(self) -> bool:
         """Whether its task is at work and there is a device to hear. Raises Unreachable where that is not allowed."""
@@ -233,3 +274,6 @@ class Listener:
                 self.stations.note(who)
                 for whom in (*self._told, *self._in_time):
                     whom(who)
+            elif self._probing and (other := rival(frame, self.own)) is not None:
+                for each in self._probing:
+                    each(other)

@@ -1,10 +1,11 @@
 """Questions to the segment: who has an address that this node means to claim, and whether anybody is there at all."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nodeagent.neighbours.apply import Wire
-from nodeagent.neighbours.hearing import ANSWERS, Address, Asking, Heard, Prefix, question
+from nodeagent.neighbours.hearing import ANSWERS, Address, Asking, Heard, Others, Prefix, Rival, question
 from nodeagent.neighbours.listening import Listener
 from nodeagent.neighbours.plan import TICK, Lane
 from roost.frames.ethernet import BROADCAST, Mac
@@ -32,18 +33,32 @@ class Prober:
 
         Returns *every* seconds after the last question, or when all have answered. Raises Unreachable when a question
         could not leave or an answer could not be heard: then nobody knows. Without carrier all is silent; the caller
-        knows the link.
+        knows the link. Who only asks for them too is not told: see :meth:`others`.
+        """
+        return (await self.others(addresses, times=times, every=every)).has
+
+    async def others(self, addresses: Iterable[Address], *, times: int = 3, every: float = 0.040) -> Others:
+        """As :meth:`probe`, and who asks for *addresses* from the first question to the end.
+
+        Who means to claim one must take that for an answer (RFC 5227 §2.1.1, RFC 4862 §5.4.3): two that ask at the same
+        time hear no answer, either of them. Of two whose times overlap, at least one hears the other. In IPv6 that
+        holds for as many groups as are joined (listening.MOST_JOINED).
         """
         found = dict[Address, Mac]()
-
+        rivals = defaultdict[Address, set[Mac]](set)
         asking = Asking(tuple(dict.fromkeys(addresses)), times, every)
         wanted = frozenset(asking.fresh)
 
         def hear(who: Heard) -> bool:
             return who.address in wanted and found.setdefault(who.address, who.mac) == who.mac
 
-        await self._ask(asking, hear, lambda: len(found) == len(wanted))
-        return found
+        def hear_rival(who: Rival) -> None:
+            if who.address in wanted:
+                rivals[who.address].add(who.mac)
+
+        with self._listener.telling_rivals(hear_rival, asking.fresh):
+            await self._ask(asking, hear, lambda: len(found) == len(wanted))
+        return Others(found, {address: frozenset(macs) for address, macs in rivals.items()})
 
     async def answers(self, anchors: Sequence[Address], *, times: int = 3, every: float = 0.100) -> bool:
         """Whether one of *anchors* answers; True as soon as one does. A device that is gone hears nobody.

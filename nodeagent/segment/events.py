@@ -118,12 +118,16 @@ class Anchored:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """Nobody's answer, or a seat's (its node), to the question who has the VIPs of *group*, asked at *asked_at*."""
+    """Nobody's answer, or a seat's (its node), to the question who has the VIPs of *group*, asked at *asked_at*.
+
+    *asked_by*: another asked the same just then, a seat (its node) or a stranger (its MAC), and would be cleared too.
+    """
 
     group: str
     epoch: int
     asked_at: float
     answered_by: str = ""
+    asked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Set
 from dataclasses import replace
+from hashlib import sha256
 
 from nodeagent.model import Done, Echoing, Here, News, Orders, Over, Passed, Returned, Vote, Wrote, enders
 from nodeagent.segment.events import (
@@ -34,7 +35,8 @@ from roost.words import Reason
 
 FAR = 3600.0  # seconds; nothing is waited for
 AGAIN = 1.0  # seconds until it is asked again who has a VIP that somebody has
-AGAIN_SOON = 0.2  # the same, where the one who has it is known to be gone
+AGAIN_SOON = 0.2  # the same, where the one who has it is known to be gone, or somebody asked at the same time
+APART = 0.8  # after that, each waits a share of this longer that is its own, and another each time
 LONG = 20.0  # seconds that it is remembered what was passed on
 MOST_TOLD = 20  # versions of which it is remembered who wrote them
 
@@ -291,18 +293,26 @@ class Learning:
         self.change(silences={**self.state.silences, key: silence})
 
     def probed(self, answer: Probed) -> None:
-        """Nobody has the VIPs of a group that is ours, or a seat has."""
+        """Nobody has the VIPs of a group that is ours, or a seat has; or another asks for them too.
+
+        Two that ask at the same time would both hear nothing, and both claim.
+        """
         known = self.state.asking.get(answer.group)
         if known is None or known.epoch != answer.epoch:
             return
         rest = {name: asked for name, asked in self.state.asking.items() if name != answer.group}
-        if not answer.answered_by:
+        if not answer.answered_by and not answer.asked_by:
             self.change(asking=rest, cleared={**self.state.cleared, answer.group: answer.epoch})
             return
         group = self.state.table.group(answer.group) if self.state.table is not None else None
-        again = self.now + (AGAIN_SOON if group is not None and group.after else AGAIN)
-        self.change(asking={**rest, answer.group: Asking(answer.epoch, again)})
-        why = f"{answer.answered_by} still answers for it"
+        if answer.answered_by:
+            wait = AGAIN_SOON if group is not None and group.after else AGAIN
+            why = f"{answer.answered_by} still answers for it"
+        else:
+            own = f"{self.state.me.node}/{answer.group}/{answer.asked_at}"
+            wait = AGAIN_SOON + APART * sha256(own.encode()).digest()[0] / 255
+            why = f"{answer.asked_by} asks for it too"
+        self.change(asking={**rest, answer.group: Asking(answer.epoch, self.now + wait)})
         self.out.append(Say(Reason.ANSWERED_FOR, why, frozenset({answer.group})))
 
     # -- Leases

@@ -16,6 +16,7 @@ from nodeagent.gate.fake import FakeGate, FakeGates
 from nodeagent.model import PROFILES
 from nodeagent.neighbours.apply import Announcer
 from nodeagent.neighbours.fake import FakeWire
+from nodeagent.neighbours.hearing import Others
 from nodeagent.neighbours.plan import Settings as AnnounceSettings
 from nodeagent.pulse.fake import FakeNetwork, FakePulse
 from nodeagent.seat import Far, Seat
@@ -49,10 +50,11 @@ class Deaf:
 
     def __init__(self) -> None:
         self.stations: dict[Address, Mac] = {}
+        self.rivals: dict[Address, frozenset[Mac]] = {}  # who asks for what just then
         self.anchor = True
 
-    async def who_has(self, vips: Sequence[Address], *, times: int) -> Mapping[Address, Mac]:
-        return {vip: self.stations[vip] for vip in vips if vip in self.stations}
+    async def who_has(self, vips: Sequence[Address], *, times: int) -> Others:
+        return Others({vip: self.stations[vip] for vip in vips if vip in self.stations}, self.rivals)
 
     async def anchored(self) -> bool:
         return self.anchor
@@ -103,7 +105,7 @@ class FakeAgent:
         self.tasks: list[asyncio.Task[object]] = []
 
     async def ask_once(self, vips: Sequence[Address]) -> Mapping[Address, Mac]:
-        return await self.segment.who_has(vips, times=1)
+        return (await self.segment.who_has(vips, times=1)).has
 
     def claims_out(self, address: Address) -> bool:
         """Whether the kernel lets claims for *address* out."""

@@ -15,7 +15,6 @@ RATE = 1.1  # how much longer than it was told a kernel may keep a permit
 SLIP = 0.001  # clocks of processes have rates of their own
 ROUNDING = 0.002
 TAMPERED = 10.0
-ASKING = 0.15
 
 
 class Checks:
@@ -38,7 +37,6 @@ class Checks:
         self._alone_at: dict[str, float] = {}  # when a node that held on last looked round, undisturbed
         self._promised: set[tuple[str, str, int]] = set()
         self._heard: Counter[str] = Counter()  # group -> the highest epoch that any client heard
-        self._began: dict[str, float] = {}  # group -> when somebody last began to claim it
         self._claimed_by: dict[str, tuple[str, float]] = {}  # group -> who claimed it last, and until when (0: still)
 
     def fail(self, what: str) -> None:
@@ -74,8 +72,7 @@ class Checks:
             if other is node or not other.claims():
                 continue
             both = other.kernel.held & groups
-            excused = max(node.excused_until, other.excused_until) > now or self._apart(node, other)
-            if both and (excused or self._asked_at_once(both)):
+            if both and (max(node.excused_until, other.excused_until) > now or self._apart(node, other)):
                 self.excused.append(now)
             elif both:
                 self.fail(f"I1: {node.name} and {other.name} both claim {sorted(both)}")
@@ -101,11 +98,6 @@ class Checks:
         hear = world.hears(node, other) and world.hears(other, node)
         return not hear or bool(world.loss) or world.now < world.rewired_at + 1.0
 
-    def _asked_at_once(self, groups: frozenset[str]) -> bool:
-        """Whether a table that somebody edited named two, and both asked before either claimed."""
-        now = self.world.now
-        return now < self.tampered_at + TAMPERED and all(self._began.get(group, 0.0) > now - ASKING for group in groups)
-
     def _measure(self, node: "Node", group: str) -> None:
         now = self.world.now
         if group in self._claimed_by:
@@ -118,7 +110,6 @@ class Checks:
             if name != node.name:
                 self.moves.append((now, group, node.name))
         self._claimed_by[group] = (node.name, 0.0)
-        self._began[group] = now
 
     # -- I3: revisions, tenures and epochs only grow; gone stays gone
 

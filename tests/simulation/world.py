@@ -4,6 +4,7 @@ import heapq
 import itertools
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from hashlib import sha256
 from random import Random
 from typing import Any
@@ -24,6 +25,16 @@ DELAYS = (0.0003, 0.0003, 0.001, 0.001, 0.003, 0.02)  # of a frame
 PROBES = (0.0, 0.04, 0.08)  # when an heir's probes go out; 40 ms later it counts the answers
 SPAN = 0.12
 ANCHOR = 2.0  # seconds between two questions to the anchors
+
+
+@dataclass(eq=False, slots=True)
+class Asking:
+    """A question of *node* that waits for answers, and which other nodes were heard to ask it meanwhile."""
+
+    node: Node
+    group: str
+    answers: list[str] = field(default_factory=list)
+    rivals: list[str] = field(default_factory=list)
 
 
 class World:
@@ -53,6 +64,7 @@ class World:
         self.deaf = 0
         self.loss = self.late = self.stale_age = self.rewired_at = 0.0
         self.strangers: Counter[str] = Counter()
+        self.asking: list[Asking] = []  # who listens for answers just now
         # everything else
         self.checks = Checks(self)
         self.requests = Requests(self)
@@ -143,12 +155,17 @@ class World:
         life, asked_at = node.agent.life, node.raw()
         match wanted:
             case ev.Probe(group, epoch):
-                answers: list[str] = []
+                asking = Asking(node, group)
+                self.asking.append(asking)
                 for wait in PROBES:
-                    self.after(wait, self._probe, node, group, answers)
-                self.after(
-                    SPAN, lambda: node.agent.post(life, ev.Probed(group, epoch, asked_at, min(answers, default="")))
-                )
+                    self.after(wait, self._probe, node, group, asking.answers)
+
+                def asked_all() -> None:
+                    self.asking.remove(asking)
+                    by, too = min(asking.answers, default=""), min(asking.rivals, default="")
+                    node.agent.post(life, ev.Probed(group, epoch, asked_at, by, too))
+
+                self.after(SPAN, asked_all)
             case ev.AskAnchor():
                 self._ask_anchor(node, life)
             case ev.LookRound():
@@ -178,7 +195,15 @@ class World:
             self.after(ANCHOR, self.keep_asking_anchor, node, life)
 
     def _probe(self, node: Node, group: str, answers: list[str]) -> None:
-        """Who has the VIPs of *group*? Asked and answered by broadcast, each of which may be lost."""
+        """Who has the VIPs of *group*? Asked and answered by broadcast, each of which may be lost.
+
+        Whoever asks the same just then hears the question too.
+        """
+        for asking in self.asking:
+            if asking.group != group or asking.node is node or not self.hears(node, asking.node):
+                continue
+            if not self.loss or self.random.random() >= self.loss:
+                asking.rivals.append(node.name)
         for other in self.nodes.values():
             if other is node or not other.claims() or group not in other.kernel.held:
                 continue
