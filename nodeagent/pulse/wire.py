@@ -116,7 +116,10 @@ def unpack(datagram: bytes, segment: str, keys: Sequence[bytes]) -> tuple[Stamp,
     body, signature = datagram[:-SIGNATURE], datagram[-SIGNATURE:]
     if len(body) < _HEADER.size or not body.startswith(_BEGINS):
         return Drop.MALFORMED
-    if not any(hmac.compare_digest(_signature(body, segment, key), signature) for key in keys):
+    for key in keys:
+        if hmac.compare_digest(_signature(body, segment, key), signature):
+            break
+    else:
         return Drop.FOREIGN
     begins, *stamp = _HEADER.unpack_from(body)
     try:
