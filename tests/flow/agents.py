@@ -51,9 +51,11 @@ class Deaf:
     def __init__(self) -> None:
         self.stations: dict[Address, Mac] = {}
         self.rivals: dict[Address, frozenset[Mac]] = {}  # who asks for what just then
+        self.questions = 0
         self.anchor = True
 
     async def who_has(self, vips: Sequence[Address], *, times: int) -> Others:
+        self.questions += 1
         return Others({vip: self.stations[vip] for vip in vips if vip in self.stations}, self.rivals)
 
     async def anchored(self) -> bool:

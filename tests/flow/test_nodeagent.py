@@ -7,7 +7,7 @@ import pytest
 
 from nodeagent.gate.fake import FakeGates
 from nodeagent.segment import events as ev
-from roost.frames import claim
+from roost.frames import Mac, claim
 from roost.kube import wire
 from roost.words import Address, vip_name
 from tests.fakes.api import FakeApi
@@ -74,6 +74,25 @@ async def test_one_node_claims_fenced_held_announced_and_with_the_address_on_its
     assert not other.wire.frames
     assert not other.addresses.until
     assert other.gates.vips == frozenset({VIP}), "who does not hold it fences it all the same"
+
+
+@pytest.mark.parametrize("number", [pytest.param(2, id="a seat"), pytest.param(9, id="a stranger")])
+async def test_who_asks_at_the_same_time_is_waited_for_and_contests_nothing(number: int) -> None:
+    api = FakeApi()
+    one, two = FakeAgent(api, "n1", 1), FakeAgent(api, "n2", 2)
+    one.segment.rivals = {VIP: frozenset({Mac(bytes([2, 0, 10, 60, 0, number]))})}
+    two.eligible = False
+    for agent in (two, one):
+        know(agent, "n1", "n2")
+        await agent.begin()
+        await until(lambda agent=agent: agent.seat.state.seated)  # type: ignore[misc]
+    await until(lambda: one.segment.questions > 1)
+    assert claiming(one, two) == []
+    assert one.claims.contested == {}
+    one.segment.rivals = {}
+    await until(lambda: claiming(one, two) == ["n1"])
+    for agent in (one, two):
+        await agent.kill()
 
 
 async def test_a_killed_agent_is_succeeded_only_after_its_permit_ended(

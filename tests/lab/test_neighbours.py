@@ -6,14 +6,17 @@ import json
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from nodeagent.gate.apply import Gate
 from nodeagent.neighbours.apply import Announcer, PacketSocket, Sent
-from nodeagent.neighbours.hearing import STATIONS, Heard
-from nodeagent.neighbours.listening import PacketEar
+from nodeagent.neighbours.hearing import STATIONS, Heard, Others
+from nodeagent.neighbours.listening import MOST_JOINED, Listener, PacketEar
 from nodeagent.neighbours.plan import Form, Settings, Turn, frame
+from nodeagent.neighbours.probing import Prober
 from roost.frames import Claim, Kind, Mac, arp, ndp
 from roost.process import RealClock
 from tests.lab.pair import (
@@ -186,6 +189,71 @@ async def test_another_device_of_this_node_is_no_stranger(segment: Pair, stage: 
     assert await stage.prober.probe([VIP4]) == {VIP4: second}
     stage.listener.own = {NODE_MAC, second}
     assert await stage.prober.probe([VIP4]) == {}
+
+
+@asynccontextmanager
+async def beside(segment: Pair) -> AsyncIterator[tuple[Mac, Prober]]:
+    """A second station: another device on the same segment, which knows nothing of the first."""
+    second = Mac.parse("02:00:00:00:00:03")
+    client = ["-n", segment.client]
+    ip(*client, "link", "add", "switch", "type", "bridge")
+    ip(*client, "link", "set", "switch", "up")
+    ip(*client, "link", "set", UPLINK, "master", "switch")
+    ip("link", "add", "second", "address", str(second), "type", "veth", "peer", "name", "port", "netns", segment.client)
+    ip(*client, "link", "set", "port", "master", "switch", "up")
+    ip("link", "set", "second", "up")
+    wire, clock = PacketSocket("second"), RealClock()
+    listener = Listener(PacketEar("second"), {second}, clock)
+    async with asyncio.TaskGroup() as tasks:
+        work = tasks.create_task(listener.listen())
+        await asyncio.sleep(0)
+        yield second, Prober(wire, listener, second, clock, rate=2_000)
+        work.cancel()
+    wire.close()
+
+
+async def test_two_that_ask_at_the_same_time_hear_each_other_and_one_by_one_nobody(segment: Pair, stage: Stage) -> None:
+    async with beside(segment) as (second, prober):
+        vips: list[Address] = [VIP4, VIP6]
+        one, two = await asyncio.gather(stage.prober.others(vips, every=0.2), prober.others(vips, every=0.2))
+        assert one == Others({}, dict.fromkeys(vips, frozenset({second})))
+        assert two == Others({}, dict.fromkeys(vips, frozenset({NODE_MAC})))
+        for each in (stage.prober, prober):
+            assert await each.others(vips) == Others({}, {})
+
+
+OWN = "ff02::1:ff00:1"  # the uplink's own address has it be a member of this one
+
+
+def joined() -> list[str]:
+    """The groups that the uplink is a member of because somebody might have a VIP."""
+    (device,) = json.loads(ip("-j", "-6", "maddr", "show", "dev", UPLINK))
+    return [
+        row["address"]
+        for row in device["maddr"]
+        if row["address"].startswith("ff02::1:ff00:1") and row["address"] != OWN
+    ]
+
+
+def test_who_asks_is_a_member_of_the_groups_meanwhile_and_no_longer(segment: Pair) -> None:
+    ear = PacketEar(UPLINK)
+    several = [VIP6 + n for n in range(2 * MOST_JOINED)]
+    with ear.joined([VIP4, VIP6, VIP6]):
+        assert joined() == ["ff02::1:ff00:100"]
+    with ear.joined(several):
+        assert len(joined()) == MOST_JOINED
+    assert joined() == []
+    with pytest.raises(ValueError, match="theirs"), ear.joined([VIP6]):
+        raise ValueError("theirs")
+    assert joined() == []
+
+
+def test_a_device_that_is_gone_or_has_no_ipv6_is_asked_on_all_the_same(segment: Pair) -> None:
+    with PacketEar("nowhere").joined([VIP6]):
+        pass
+    Path(f"/proc/sys/net/ipv6/conf/{UPLINK}/disable_ipv6").write_text("1")
+    with PacketEar(UPLINK).joined([VIP6]):
+        pass
 
 
 async def test_ordinary_traffic_is_not_even_looked_at(segment: Pair, stage: Stage) -> None:

@@ -11,7 +11,7 @@ from ipaddress import ip_interface
 import pytest
 
 from nodeagent.neighbours.apply import Wire
-from nodeagent.neighbours.hearing import Address, Heard
+from nodeagent.neighbours.hearing import Address, Heard, Others
 from nodeagent.neighbours.listening import Ear, Listener
 from nodeagent.neighbours.probing import Prober
 from roost.frames import Arp, Frame, Kind, Mac, arp, ndp
@@ -19,6 +19,7 @@ from roost.frames.ethernet import ARP, BROADCAST
 from roost.process import RealClock, Unreachable
 
 NODE_MAC, STRANGER = Mac.parse("02:00:00:00:00:01"), Mac.parse("02:00:00:00:00:02")
+THIRD = Mac.parse("02:00:00:00:00:03")
 PREFIXES = (ip_interface("10.1.0.1/24"), ip_interface("fd01::1/64"))
 FOUR, SIX = IPv4("10.1.0.100"), IPv6("fd01::100")
 FREE4, FREE6 = IPv4("10.1.0.101"), IPv6("fd01::101")
@@ -104,6 +105,17 @@ NO_CLAIMS = [
 ]
 
 
+PROBES = [
+    arp.question(FREE4, STRANGER, IPv4("0.0.0.0")),
+    arp.question(IPv4("10.1.0.7"), STRANGER, IPv4("0.0.0.0")),  # for another address
+    arp.question(FREE4, NODE_MAC, IPv4("0.0.0.0")),  # our own, sent back by a loop
+    ndp.question(FREE6, STRANGER, IPv6("::")),
+    ndp.question(FREE6, THIRD, IPv6("::")),
+    ndp.question(SIX, NODE_MAC, IPv6("::")),
+    Frame(BROADCAST, STRANGER, ARP, b"too short").pack(),
+]
+
+
 class HearingContract:
     """Classes that inherit this give a fixture `stage`."""
 
@@ -137,6 +149,21 @@ class HearingContract:
         assert await stage.prober.probe([FOUR, FREE4, SIX, FREE6]) == {FOUR: STRANGER, SIX: STRANGER}
         assert await stage.prober.probe([FREE4, FREE6]) == {}
         assert await stage.prober.probe([]) == {}
+
+    async def test_who_only_asks_for_an_address_is_told_apart_from_who_has_it(self, stage: Stage) -> None:
+        stage.appear(FOUR)
+        told = list[Heard]()
+        stage.listener.tell(told.append)
+        several: list[Address] = [FOUR, FREE4, SIX, FREE6]
+        asking = asyncio.ensure_future(stage.prober.others(several, every=0.05))
+        await asyncio.sleep(0)
+        for frame in PROBES:
+            stage.say(frame)
+        others = await asking
+        assert others.has == {FOUR: STRANGER}
+        assert others.asks == {FREE4: {STRANGER}, FREE6: {STRANGER, THIRD}}
+        assert {who.address for who in told if not who.address.is_link_local} == {FOUR}
+        assert await stage.prober.others([FREE4, FREE6], every=0.01) == Others({}, {}), "it asks no more"
 
     async def test_of_many_addresses_those_of_strangers_are_found(self, stage: Stage) -> None:
         taken: list[Address] = [IPv4("10.1.0.150"), IPv4("10.1.0.200"), IPv6("fd01::200")]

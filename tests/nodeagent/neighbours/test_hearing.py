@@ -1,6 +1,6 @@
 """Who is remembered of those heard, whom to ask whether anybody is there, and when which question is sent."""
 
-from ipaddress import IPv4Address, ip_interface
+from ipaddress import IPv4Address, IPv6Address, ip_interface
 from ipaddress import ip_address as ip
 from itertools import pairwise
 
@@ -16,12 +16,14 @@ from nodeagent.neighbours.hearing import (
     Asking,
     Heard,
     Prefix,
+    Rival,
     Station,
     Stations,
     anchors,
     question,
+    rival,
 )
-from roost.frames import Arp, Frame, Kind, Mac, Solicitation, claim, ndp
+from roost.frames import Arp, Frame, Kind, Mac, Solicitation, arp, claim, ndp
 from roost.frames.ethernet import ARP
 
 MAC = Mac.parse("02:00:00:00:00:01")
@@ -111,6 +113,30 @@ def test_anchors(
     configured: list[Address], gateways: list[Address], heard: list[Station], expected: tuple[Address, ...] | None
 ) -> None:
     assert anchors(configured, gateways, heard, {mac(1)}) == expected
+
+
+FOUR, NOBODY4, LOCAL, NOBODY6 = IPv4Address("10.1.0.1"), IPv4Address(0), IPv6Address("fe80::1"), IPv6Address(0)
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        pytest.param(arp.question(FOUR, mac(7), NOBODY4), Rival(FOUR, mac(7)), id="an ARP request from 0.0.0.0"),
+        pytest.param(ndp.question(LOCAL, mac(7), NOBODY6), Rival(LOCAL, mac(7)), id="a solicitation from ::"),
+        pytest.param(arp.question(FOUR, MAC, NOBODY4), None, id="our own, sent back by a loop"),
+        pytest.param(ndp.question(LOCAL, MAC, NOBODY6), None, id="our own solicitation"),
+        pytest.param(arp.question(FOUR, mac(7), FOUR + 1), None, id="a question that claims its sender"),
+        pytest.param(ndp.question(LOCAL, mac(7), LOCAL + 6), None, id="a solicitation that claims its source"),
+        pytest.param(
+            Frame(MAC, mac(7), ARP, Arp(arp.REPLY, mac(7), NOBODY4, MAC, FOUR).pack()).pack(), None, id="no request"
+        ),
+        pytest.param(ndp.announcement(LOCAL, mac(7)), None, id="an advertisement"),
+        pytest.param(Frame(MAC, mac(7), ARP, b"").pack(), None, id="too short"),
+        pytest.param(Frame(MAC, mac(7), 0x0800, bytes(46)).pack(), None, id="data"),
+    ],
+)
+def test_who_probes(frame: bytes, expected: Rival | None) -> None:
+    assert rival(frame, {MAC}) == expected
 
 
 PREFIXES: tuple[Prefix, ...] = (ip_interface("10.1.0.9/24"), ip_interface("10.2.0.9/24"), ip_interface("fd01::9/64"))
