@@ -66,6 +66,9 @@ class Claims:
         self._new: set[Address] = set()
         self._unasked: set[Address] = set()  # of the new: nobody was asked who has them
         self._changed = asyncio.Event()
+        # Between a look at the addresses and what follows from it nobody else may change them: to refresh one that has
+        # just been removed puts it on again.
+        self._on_link = asyncio.Lock()
         self._look_owed, self._no_look_before = True, 0.0
         self._held_once = False
         self.decided = False  # before the first decision what a forerunner left stays as it is
@@ -201,7 +204,8 @@ class Claims:
             self._look_owed = True
             if not self._changed.is_set() and self._clock.now() >= self._no_look_before:
                 began = self._clock.now()
-                await self._reconcile()
+                async with self._on_link:
+                    await self._reconcile()
                 ended = self._clock.now()
                 self._look_owed, self._no_look_before = False, ended + min(RECONCILE, REST * (ended - began))
             await self._pause()
@@ -220,7 +224,8 @@ class Claims:
             self.contest(found)
             vips = [vip for vip in vips if vip not in found]
         try:
-            await self._addresses.do([Add(Placed(vip, self.link.name)) for vip in vips])
+            async with self._on_link:
+                await self._addresses.do([Add(Placed(vip, self.link.name)) for vip in vips])
         finally:
             self._new.difference_update(vips)
             self._announcer.want(self.claimed - self._new)
@@ -253,7 +258,11 @@ class Claims:
 
     async def clear(self) -> None:
         """Take all our addresses away: nothing of ours is left on this device."""
-        await self._addresses.do(steps(await self._here(), frozenset(), synced=True, settings=self._addresses.settings))
+        async with self._on_link:
+            self._leaving.clear()
+            self._new.clear()
+            gone = steps(await self._here(), frozenset(), synced=True, settings=self._addresses.settings)
+            await self._addresses.do(gone)
 
     async def _here(self) -> frozenset[Present]:
         """What is on this device; another uplink has addresses of its own."""
