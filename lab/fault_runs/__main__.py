@@ -15,8 +15,9 @@ from lab.api import ApiError
 from lab.cluster import Lab
 from lab.fault_runs import churn, leftovers
 from lab.fault_runs.faults import FAULTS
+from lab.fault_runs.mode import Mode
 from lab.fault_runs.one import NOBODY, Run, all_complaints, attempt
-from lab.fault_runs.promises import Mode, Stage
+from lab.fault_runs.promises import Stage
 from lab.fault_runs.report import Circumstances, Measured, broken, document, sentence, tables
 from lab.fault_runs.theatre import Theatre
 from lab.run import LabError, run, wait_for

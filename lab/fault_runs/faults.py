@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from lab.fault_runs import machines as m
 from lab.fault_runs import surroundings as s
-from lab.fault_runs.promises import Fault, Mode, Promise, Stage, moves, settles, stays
+from lab.fault_runs.mode import Mode
+from lab.fault_runs.promises import Fault, Promise, Stage, moves, settles, stays
 
 LONG = 11.0  # seconds to look on where somebody could take a Lease for dead: after 7 s somebody would have
 

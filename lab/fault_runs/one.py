@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from math import inf
 
 from lab.api import ApiError
-from lab.fault_runs.promises import After, Fault, Mode
+from lab.fault_runs.mode import Mode
+from lab.fault_runs.promises import After, Fault
 from lab.fault_runs.scene import VIPS, Scene
 from lab.run import LabError, wait_for
 

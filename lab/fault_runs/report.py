@@ -8,8 +8,9 @@ from math import isfinite
 from statistics import median
 
 from lab.fault_runs.faults import FAULTS
+from lab.fault_runs.mode import Mode
 from lab.fault_runs.one import Run, all_complaints
-from lab.fault_runs.promises import Fault, Mode, Promise
+from lab.fault_runs.promises import Fault, Promise
 
 # Of each fault by mode and name: of each measurement the runs, of which the last counts.
 Measured = Mapping[tuple[Mode, str], Sequence[Sequence[Run]]]

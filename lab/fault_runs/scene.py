@@ -11,7 +11,7 @@ from lab.api import ApiError, Json
 from lab.claims import Address, Recording
 from lab.cluster import Lab
 from lab.fault_runs.holders import TableWatch, history, holders, intruders, returns, seconds_with_two
-from lab.fault_runs.promises import Mode
+from lab.fault_runs.mode import Mode
 from lab.probes import AskProbe, ClaimProbe, ClientProbe
 from lab.programs import SEGMENT, SEGMENTS
 from lab.run import LabError, wait_for

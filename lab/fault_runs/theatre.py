@@ -4,7 +4,8 @@ import time
 from contextlib import ExitStack
 
 from lab.cluster import Lab
-from lab.fault_runs.promises import Mode, Stage
+from lab.fault_runs.mode import Mode
+from lab.fault_runs.promises import Stage
 from lab.fault_runs.scene import Scene
 
 

@@ -8,8 +8,9 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from lab.fault_runs.faults import FAULTS, shares
+from lab.fault_runs.mode import Mode
 from lab.fault_runs.one import NOBODY, all_complaints, attempt
-from lab.fault_runs.promises import Fault, Mode
+from lab.fault_runs.promises import Fault
 from lab.fault_runs.report import sentence
 from lab.fault_runs.theatre import Theatre
 

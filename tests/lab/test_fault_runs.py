@@ -9,8 +9,9 @@ from lab.claims import Claim, Kind, Recording
 from lab.fault_runs.faults import FAULTS, shares
 from lab.fault_runs.holders import Held, history, intruders, returns, seconds_with_two
 from lab.fault_runs.leftovers import Traces, Upkeep, differences, grown, normalised
+from lab.fault_runs.mode import Mode
 from lab.fault_runs.one import NOBODY, Run, all_complaints, complaints
-from lab.fault_runs.promises import Fault, Mode, Stage, moves, stays
+from lab.fault_runs.promises import Fault, Stage, moves, stays
 from lab.fault_runs.report import Circumstances, broken, document, row, sentence, three
 
 LEASED, WITNESSED = Mode.LEASED, Mode.WITNESSED

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.fault_runs.promises import Fault, Mode
+from lab.fault_runs.mode import Mode
+from lab.fault_runs.promises import Fault
 from lab.fault_runs.theatre import Theatre
 from tests.lab import faulty
 
