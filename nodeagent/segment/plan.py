@@ -235,7 +235,9 @@ class _Turn(Judging):
         state = self.state
         if row is None or former is None or row.tenure != former.tenure or self.own_row() is None:
             return False
-        if row.mode is Mode.RESTING and former.mode is not Mode.RESTING:
+        said = {former.mode, *(open_.mode for open_ in state.open_rows)}
+        if row.mode is Mode.RESTING and Mode.RESTING not in said:
+            # It counts from the first write that says so: that one may have landed unheard, and others count from it.
             self.change(rest_until=self.now + state.settings.rest)
         if (row.mode, row.witnesses) == (former.mode, former.witnesses):
             return False
