@@ -149,6 +149,16 @@ def _anew(original: Callable[..., Any]) -> Callable[..., Any]:
     return lambda process, deadline, *, anew: original(process, deadline, anew=True)
 
 
+def _rest_again(original: Callable[..., Any]) -> Callable[..., Any]:
+    def open_row(turn: Any, former: Any, row: Any) -> bool:
+        feeds_anew = bool(original(turn, former, row))
+        if feeds_anew and row.mode is Mode.RESTING:
+            turn.change(rest_until=turn.now + turn.state.settings.rest)
+        return feeds_anew
+
+    return open_row
+
+
 def _keep_held(original: Callable[..., Any]) -> Callable[..., Any]:
     def choose(turn: Any, table: Any) -> bool:
         chosen = bool(original(turn, table))
@@ -283,6 +293,12 @@ MUTATIONS: dict[str, Mutation] = {
         "rest_and_cut_off",
         lambda: [patch.object(Settings, "rested", property(lambda settings: 5.0))],
         "I1",
+    ),
+    "rest_prolonged": Mutation(
+        "a rest counts from when it was last asked for",
+        "rest_unanswered",
+        lambda: [_method(TURN, "open_row", _rest_again)],
+        "I4",
     ),
     "heir_does_not_ask": Mutation(
         "an heir of a marked seat does not ask who has the VIPs",

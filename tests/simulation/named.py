@@ -53,6 +53,16 @@ NAMED: dict[str, Named] = {
         _of(f.Rest(AT, 40.0, "holder"), f.Isolate(AT + 2, 38.0, "holder"), nodes=4),
         moved=True,
     ),
+    "rest_unanswered": Named(
+        "the write that announces a rest lands, and is answered only after the node asked for it again and again",
+        _of(
+            f.LateWrites(AT - 0.1, 0.5, "holder", 0.02),
+            f.Lag(AT - 0.1, 9.0, "holder", 4.0),
+            f.Rest(AT, 20.0, "holder"),
+            f.ApiCut(AT + 0.05, 6.0, "holder"),
+            nodes=4,
+        ),
+    ),
     "witness_lost": Named("one witness loses power", _of(f.Power(AT, 20.0, "other1"), nodes=4), still=True),
     "api_outage": Named("the API server is away for 20 s", _of(f.ApiDown(AT, 20.0)), still=True),
     "api_outage_leased": Named(

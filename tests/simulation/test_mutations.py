@@ -5,7 +5,7 @@ import pytest
 from tests.simulation.mutations import MUTATIONS, without
 from tests.simulation.named import play_named
 
-SEEDS = 8
+SEEDS = 20
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
