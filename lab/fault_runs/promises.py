@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from lab.fault_runs.mode import Mode
+from lab.fault_runs.mode import Mode
 from lab.fault_runs.scene import Scene
 
-Verb = Callable[["Scene", str], None]  # done to the lab, and to the node that held the VIPs when the fault began
-Check = Callable[["Scene", str], list[str]]  # what is not as promised besides, in words
+Verb = Callable[[Scene, str], None]  # done to the lab, and to the node that held the VIPs when the fault began
+Check = Callable[[Scene, str], list[str]]  # what is not as promised besides, in words
 
 GAP = 0.1  # seconds: what a client may miss where nothing is to move
 
