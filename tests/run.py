@@ -1,4 +1,4 @@
-"""Runs every test, two parts side by side (``make test``): labs wait more than they work, each in a world of its own.
+"""Runs every test, three parts side by side (``make test``): labs wait more than they work, each in a world of its own.
 
 python tests/run.py [PART…]      a part is ``unit``, ``simulation``, ``kernel`` or a file of tests/lab; all by default
 """
@@ -19,7 +19,7 @@ WHERE = {  # what pytest is given
     SIMULATION: ["tests/simulation"],
     KERNEL: ["tests/kernel"],
 }
-LANES = 2
+LANES = 3
 FIRST = (  # the long ones
     "test_faults_witnessed_a",
     "test_faults_witnessed_b",
