@@ -7,7 +7,8 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from functools import reduce
-from ipaddress import IPv4Interface, IPv6Interface, ip_address
+from ipaddress import IPv4Interface, IPv6Address, IPv6Interface, ip_address
+from pathlib import Path
 from typing import Any, NoReturn
 
 from pyroute2 import AsyncIPRoute
@@ -40,7 +41,10 @@ from nodeagent.addresses.plan import (
     supported,
 )
 from roost.frames.ethernet import MAC_LENGTH, Mac
+from roost.frames.ndp import solicited_node
 from roost.process import Unreachable
+
+_LOOKS, _LOOK = 50, 0.002  # how often, and how many seconds apart, it is looked for a group that the kernel joins
 
 Message = Any  # pyroute2 ships no types
 
@@ -101,8 +105,20 @@ class Addresses:
         return tuple(sorted(found, key=lambda address: (address.version, int(address))))
 
     async def do(self, steps: Iterable[Step]) -> tuple[Outcome, ...]:
-        """Take *steps* in their order; one that fails keeps none of the others back."""
-        return tuple([await self._one(step) for step in steps])
+        """Take *steps* in their order; one that fails keeps none of the others back.
+
+        An IPv6 address that was added is asked for by multicast, and the kernel joins that group a moment later, in a
+        task of its own (addrconf_dad_work() in net/ipv6/addrconf.c): until then it would not hear the first question,
+        and whoever asks does so again after a second only.
+        """
+        done = tuple([await self._one(step) for step in steps])
+        added = [each.step.at for each in done if isinstance(each, Done) and isinstance(each.step, Add)]
+        wanted = {(at.device, solicited_node(at.address)) for at in added if isinstance(at.address, IPv6Address)}
+        for _ in range(_LOOKS):
+            if not wanted or wanted <= _groups_joined():
+                break
+            await asyncio.sleep(_LOOK)
+        return done
 
     async def watch(self, changed: Callable[[tuple[Link, ...]], None]) -> NoReturn:
         """Call *changed* with all links now, whenever they change, and whenever an address with our mark went.
@@ -206,6 +222,16 @@ def _gateways(route: Message, index: int) -> Iterator[Address]:
             gateway = hop.get("gateway") or (via and via["addr"])
             if oif == index and gateway:
                 yield ip_address(gateway)
+
+
+def _groups_joined() -> set[tuple[str, IPv6Address]]:
+    """The IPv6 multicast groups that each device is a member of; none where the kernel has no IPv6."""
+    try:
+        lines = Path("/proc/self/net/igmp6").read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:
+        return set()
+    fields = (line.split() for line in lines)
+    return {(device, IPv6Address(int(group, 16))) for _, device, group, *_ in fields}
 
 
 def _present(message: Message, device: str) -> Present:
