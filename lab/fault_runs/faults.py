@@ -281,7 +281,7 @@ API = (
         "table-edited",
         "the table is edited by hand: the VIPs are given to another node",
         ((0, s.table_edited),),
-        *both(moves(1, gap=1, watch=4)),
+        *both(moves(3, gap=1, watch=5)),  # whoever gets them asks first, and again a second later
         further=True,
     ),
 )
