@@ -201,7 +201,7 @@ class _Turn:
             return
         watched = {peer.node: self._first_seen(peer) for peer in orders.peers}
         live = frozenset((peer.node, peer.tenure) for peer in orders.peers)
-        self.change(orders=orders, live=live, watched=watched)
+        self.change(orphaned=False, orders=orders, live=live, watched=watched)
         for peer in former.peers if orders.ready else ():
             if (peer.node, peer.tenure) not in live:
                 self.bury(peer.node, peer.tenure)

@@ -109,6 +109,7 @@ class Pulse:
             case Keys(keys):
                 self._keys[:] = keys
             case Open():
+                self._lost = False  # if this one too ends before it gives orders, the node falls silent again
                 self._open(packet)
             case Close(name) if name in self._segments:
                 self._close(name)
