@@ -273,7 +273,8 @@ class _Turn(Judging):
             kept = [] if row is None or not row.live else [g.name for g in table.groups if g.tenure == row.tenure]
             # What this machine held in its former tenure it may keep: nobody else can have it.
             return handed(with_seat(table, seat), dict.fromkeys(kept, state.tenure))
-        fed = self.feeding(row)
+        # The write that fences the forerunner changes nothing else: until it is in, the permit is not ours to rule.
+        fed = row if state.adopting and row.mode is not Mode.RESTING else self.feeding(row)
         now = replace(fed, mac=wish.mac, addresses=wish.addresses, eligible=self.fit_to_hold())
         if now == row and (state.seated or row.mode is Mode.RESTING):
             return table
