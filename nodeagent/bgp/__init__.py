@@ -1,0 +1,1 @@
+"""Announces VIPs by BGP, through a GoBGP daemon beside the agent."""
