@@ -103,7 +103,7 @@ class _Turn(Judging):
         state = self.state
         row = table.seat(state.me.node)
         if row is not None and row.live:
-            if row.machine_id != state.me.machine_id and not self.is_over(row):
+            if row.machine_id != state.me.machine_id and not self.is_left_over(row):
                 self.wait_for_other_machine(row)
                 return False
             if state.adoptable and row.boot_id == state.me.boot_id and row.tenure != state.over and self.is_fed(row):
@@ -139,6 +139,22 @@ class _Turn(Judging):
             self.hold(frozenset())
             self.change(adoptable=False)
         self.judge()
+
+    def is_left_over(self, row: Seat) -> bool:
+        """Whether another machine's seat is over, and nobody who sits here took what it held although there was time.
+
+        That comes first: whoever sits can claim at once, and this machine has still to sit down.
+        """
+        state = self.state
+        others = [seat for seat in state.table.live() if seat.node != row.node] if state.table is not None else []
+        if not self.is_over(row) or all(self.is_over(seat) for seat in others):
+            return self.is_over(row)
+        watched = state.watched.get(row.node)
+        if row.mode is Mode.RESTING or watched is None:
+            since = state.seen[row.node][2] + state.settings.rested
+        else:
+            since = max(watched.since, watched.marked_since or 0.0)
+        return self.at(since + state.settings.turns)
 
     def free_tenure(self, table: Table) -> int:
         """Above all that the table, the one before it, and any Lease ever named."""

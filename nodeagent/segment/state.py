@@ -20,6 +20,7 @@ class Settings:
     margin: float = 0.1
     drift: float = DRIFT
     rank: float = 0.2  # the next seat in order acts this much later, if the one before it did not
+    turns: float = 2.0  # that those who sit have to end a seat, before another machine of its name follows it
     forget: float = 60.0  # rows of groups that nobody wants any more
     rest: float = 20.0  # a seat whose program is to come back keeps its permit this long
     lost: float = 9.5  # without a sign of life, where too few witnesses are left to ask

@@ -212,6 +212,11 @@ NAMED: dict[str, Named] = {
     "name_used_again_alone": Named(
         "18: the only machine is replaced by another of its name", _of(f.Power(AT, 2.0, "n1", "another"), nodes=1)
     ),
+    "name_used_again_leased": Named(
+        "18: another machine comes up under the holder's name, no hello passes, and the API server is slow to the heir",
+        _of(f.Deaf(0.0, 60.0), f.Power(AT, 1.0, "holder", "another"), f.ApiSlow(AT + 4, 8.0, 0.2, 0.7)),
+        moved=True,
+    ),
     "blackout": Named("18: all machines lose power", _of(f.Blackout(AT, 5.0))),
     "blackout_leased": Named(
         "18: all machines lose power, and no hello passes", _of(f.Deaf(0.0, 60.0), f.Blackout(AT, 5.0))
