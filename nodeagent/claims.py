@@ -121,10 +121,10 @@ class Claims:
             was = self._claimed.pop(name, None)
             self._exceptions.pop(name, None)
             if vip is not None and self.belongs(vip.address):
-                why = self._refusal(vip) if vip.group in self.groups else self._index.hopeless(vip, {self.link.name})
+                why = self._why_not(vip)
                 if why is not None:
                     self._exceptions[name] = (vip.address, *why)
-                elif vip.group in self.groups:
+                elif vip.group in self.groups and vip.layer2:
                     self._claimed[name] = vip.address
                     come.add(vip.address)
             if was is not None and name not in self._claimed:
@@ -135,6 +135,12 @@ class Claims:
         if now != before or (self.decided and not self._held_once):
             self._held_once = True
             self._claim(before, now)
+
+    def _why_not(self, vip: Vip) -> tuple[Reason, str] | None:
+        """Why this node should say that it does not claim a VIP; None: it does, another does, or nobody should."""
+        if vip.group in self.groups:
+            return self._refusal(vip) if vip.layer2 else None
+        return self._index.hopeless(vip, {self.link.name})
 
     def _refusal(self, vip: Vip) -> tuple[Reason, str] | None:
         """Why a VIP of a group that is held here is not claimed."""
@@ -269,9 +275,9 @@ class Claims:
         return frozenset(p for p in await self._addresses.present() if p.at.device == self.link.name)
 
     def vips_of(self, group: str) -> list[Address]:
-        """The VIPs of *group* that belong here."""
-        found = (self._index.vips[name].address for name in self._index.in_groups([group]))
-        return [address for address in found if self.belongs(address)]
+        """The VIPs of *group* that are claimed here by whoever holds it."""
+        found = (self._index.vips[name] for name in self._index.in_groups([group]))
+        return [vip.address for vip in found if vip.layer2 and self.belongs(vip.address)]
 
     def rows(self) -> list[tuple[str, str, bool]]:
         """Every VIP of the groups held here: its address, its group, whether it would be announced now."""
@@ -279,5 +285,5 @@ class Claims:
         return [
             (str(vip.address), vip.group, self.link.up and name in self._claimed)
             for name, vip in vips
-            if self.belongs(vip.address)
+            if vip.layer2 and self.belongs(vip.address)
         ]

@@ -282,7 +282,8 @@ class Presence:
                 continue
             for name in self.index.in_groups([group.name]):
                 vip = self.index.vips[name]
-                if self.claims.belongs(vip.address) and (vip.without_endpoints or self.index.endpoints(vip)):
+                here = vip.layer2 and self.claims.belongs(vip.address)
+                if here and (vip.without_endpoints or self.index.endpoints(vip)):
                     yield vip.address
 
     # -- the report

@@ -1,14 +1,23 @@
 """From VirtualIPs, EndpointSlices and Nodes to groups, the nodes that may hold them, and the VIPs to claim. No I/O."""
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TypeVar
 
 from nodeagent.services.drain import Fitness, fitness
 from nodeagent.services.endpoints import NOWHERE, Endpoints, ServiceKey
-from nodeagent.services.vips import BUNDLE, Selection, Vip, bundle, fits_uplink, profile_of, resolve
-from roost.kube.wire import EndpointSlice, Node, NodeAgent, NodeAgentSpec, VirtualIP
+from nodeagent.services.vips import (
+    BUNDLE,
+    Selection,
+    Vip,
+    bundle,
+    concerns_layer2,
+    fits_uplink,
+    profile_of,
+    resolve,
+)
+from roost.kube.wire import EndpointSlice, Node, NodeAgent, NodeAgentSpec, VirtualIP, VirtualIPAnnounce
 from roost.words import Address, Reason, vip_address
 
 __all__ = ["Candidates", "Check", "Fitness", "Index", "Vip", "fits_uplink"]
@@ -32,8 +41,8 @@ class Check:
 class Index:
     """Everything known of VIPs, endpoints and nodes, kept so that one change costs little however many there are."""
 
-    def __init__(self, node: str) -> None:
-        self.node = node
+    def __init__(self, node: str, concerns: Callable[[VirtualIPAnnounce], bool] = concerns_layer2) -> None:
+        self.node, self._concerns = node, concerns
         self.vips: dict[str, Vip] = {}  # by name of the VirtualIP
         self.guarded: set[Address] = set()  # every address of a VirtualIP, whatever its state
         self.labels: dict[str, Mapping[str, str]] = {}
@@ -65,7 +74,7 @@ class Index:
         new = None
         if vip is not None:
             self.guarded.add(vip_address(name))
-            new = resolve(vip)
+            new = resolve(vip) if self._concerns(vip.spec.announce) else None
         if new is not None:
             self.vips[name] = new
             self._groups.setdefault(new.group, set()).add(name)
@@ -259,6 +268,15 @@ class Index:
         )
         self._selections.append((selection, nodes))
         return nodes
+
+    def others(self, vip: Vip) -> frozenset[str]:
+        """The other nodes that may announce *vip*, as far as is known here."""
+        nodes = frozenset(
+            name
+            for name, labels in self.labels.items()
+            if name != self.node and self.fitness[name].eligible and vip.selection.why_not(labels) is None
+        )
+        return nodes & self._serving(vip) if vip.bound else nodes
 
     def in_groups(self, groups: Iterable[str]) -> Iterable[str]:
         """Names of the VIPs of *groups*."""

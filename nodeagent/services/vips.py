@@ -6,13 +6,15 @@ from ipaddress import ip_address
 
 from nodeagent.services.drain import excluded
 from nodeagent.services.endpoints import ServiceKey
-from roost.kube.wire import Selector, VirtualIP
+from roost.kube.wire import Selector, VirtualIP, VirtualIPAnnounce
 from roost.selectors import selects
 from roost.words import EXCLUDE_LABEL, Address, Reason
 
 BUNDLES = 128  # groups of an announce profile
 BUNDLE = "b-"  # b-<8 hex of the profile>-<number>; "s-": of one Service alone; "l-": of a kube-vip.io/leaseName
-LAYER2 = "Layer2"
+LAYER2, BGP, ROUTES = "Layer2", "BGP", "RoutingTable"  # protocols of a pool
+LAYER3 = frozenset({BGP, ROUTES})
+HOLDER_ONLY = "HolderOnly"  # of all nodes that may announce on layer 3, the one that holds the group does
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Vip:
-    """A VIP as far as layer 2 needs it."""
+    """A VIP as far as those who announce it need to know it."""
 
     address: Address
     group: str
@@ -40,24 +42,42 @@ class Vip:
     interfaces: frozenset[str]
     selection: Selection
     health_port: int = 0  # where kube-proxy says whether this node has an endpoint; 0: nowhere
+    protocols: frozenset[str] = frozenset({LAYER2})
+    holder_only: bool = False  # on layer 3 too, only the holder of its group announces it
+    pool: str = ""
+    advertisements: frozenset[str] = frozenset()  # BGPAdvertisements that select one of its Services by labels
 
     @property
     def bound(self) -> bool:
         """Whether the endpoints decide which nodes may hold it."""
         return self.local and not self.without_endpoints
 
+    @property
+    def layer2(self) -> bool:
+        """Whether its holder claims it; else the holder only announces it on layer 3."""
+        return LAYER2 in self.protocols
+
     def about_nodes(self) -> tuple[object, ...]:
         """All that decides which nodes may hold its group."""
         return (self.group, self.selection, self.interfaces, (self.address.version, self.services) * self.bound)
 
 
+def concerns_layer2(announce: VirtualIPAnnounce) -> bool:
+    """Whether its group has a place in the tables: it is claimed, or the holder is to announce it on layer 3."""
+    protocols = set(announce.protocols)
+    return LAYER2 in protocols or (announce.announcers == HOLDER_ONLY and bool(protocols & LAYER3))
+
+
+def concerns_layer3(announce: VirtualIPAnnounce) -> bool:
+    return not LAYER3.isdisjoint(announce.protocols)
+
+
 def resolve(vip: VirtualIP) -> Vip | None:
-    """The VIP to announce on layer 2; None where nothing is: it rests, is reserved, or goes another way."""
-    spec = vip.spec
+    """The VIP as it is to be announced; None where nothing is: it rests, or is reserved."""
+    spec, announce = vip.spec, vip.spec.announce
     services = frozenset((claim.namespace, claim.name) for claim in spec.claims if claim.uid)
-    if spec.purpose != "Service" or not services or not spec.group or LAYER2 not in spec.announce.protocols:
+    if spec.purpose != "Service" or not services or not spec.group:
         return None
-    announce = spec.announce
     return Vip(
         ip_address(spec.address),
         spec.group,
@@ -67,6 +87,10 @@ def resolve(vip: VirtualIP) -> Vip | None:
         frozenset(announce.interfaces),
         Selection(announce.node_selector, announce.include_excluded_nodes),
         announce.health_check_node_port,
+        frozenset(announce.protocols),
+        announce.announcers == HOLDER_ONLY,
+        spec.pool_name,
+        frozenset(announce.advertisements),
     )
 
 

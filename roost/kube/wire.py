@@ -290,6 +290,8 @@ class VirtualIPAnnounce(Struct, frozen=True, kw_only=True):
     health_check_node_port: int = 0
     include_excluded_nodes: bool = False
     node_selector: Selector | None = None
+    announcers: str = "EveryEligibleNode"  # or HolderOnly: who announces on layer 3
+    advertisements: tuple[str, ...] = ()  # BGPAdvertisements whose serviceSelector selects one of its Services
 
 
 class VirtualIPSpec(Struct, frozen=True, kw_only=True):

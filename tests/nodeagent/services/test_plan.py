@@ -9,7 +9,7 @@ import pytest
 
 from nodeagent.services.drain import Fitness
 from nodeagent.services.plan import Check, Index
-from nodeagent.services.vips import BUNDLES, bundle, resolve
+from nodeagent.services.vips import BUNDLES, bundle
 from roost.kube.wire import (
     Claim,
     EndpointSlice,
@@ -53,7 +53,6 @@ from tests.nodeagent.services.objects import GOING, LOCAL, SSD, UPLINK, WEB, nod
 )
 def test_what_is_not_announced_on_layer_2_is_fenced_all_the_same(other: VirtualIPSpec) -> None:
     value = VirtualIP(metadata=Meta(name="192.0.2.1"), spec=other)
-    assert resolve(value) is None
     index = Index("n1")
     index.put_vip("192.0.2.1", value)
     assert index.vips == {}
