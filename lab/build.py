@@ -1,4 +1,4 @@
-"""Builds the Go parts of the lab (etcd, Kubernetes, helm) into a cache that all checkouts share."""
+"""Builds the Go parts of the lab (etcd, Kubernetes, helm, GoBGP) into a cache that all checkouts share."""
 
 import argparse
 import fcntl
@@ -40,6 +40,11 @@ class Part:
     package: str
     ldflags: str = "-s -w"
 
+    @property
+    def path(self) -> Path:
+        """Where the program of exactly this version and these flags is, or will be."""
+        return cache() / f"{self.module}-{_digest(self.module)}" / self.name
+
 
 def _kube(name: str) -> Part:
     return Part(name, "kube", f"k8s.io/kubernetes/cmd/{name}", f"-s -w {_VERSION}")
@@ -52,8 +57,10 @@ PARTS = (
     _kube("kube-proxy"),
     _kube("kubectl"),
     Part("helm", "helm", "helm.sh/helm/v4/cmd/helm"),
+    Part("gobgpd-v4", "gobgp", "github.com/osrg/gobgp/v4/cmd/gobgpd"),  # plain gobgpd is Debian's, of version 3
+    Part("gobgp-v4", "gobgp", "github.com/osrg/gobgp/v4/cmd/gobgp"),
 )
-LONGEST = "about 9 minutes in all on two cores, the first time only"
+LONGEST = "about 10 minutes in all on two cores, the first time only"
 
 
 class BuildError(Exception):
@@ -61,13 +68,20 @@ class BuildError(Exception):
 
 
 def directory() -> Path:
-    """Where the programs of exactly these versions and flags are, or will be."""
+    """Where links to all programs of exactly these versions and flags are, or will be."""
+    digest = hashlib.sha256("\0".join(str(part.path) for part in PARTS).encode())
+    return cache() / f"bin-{digest.hexdigest()[:16]}"
+
+
+def _digest(module: str) -> str:
+    """Of all that decides what comes out for *module*: what is changed in another one builds nothing of it anew."""
     digest = hashlib.sha256()
     for part in PARTS:
-        digest.update(repr(part).encode())
-    for file in sorted(GO.glob("*/go.*")):
-        digest.update(str(file.relative_to(GO)).encode() + b"\0" + file.read_bytes())
-    return cache() / digest.hexdigest()[:16] / "bin"
+        if part.module == module:
+            digest.update(repr(part).encode())
+    for file in sorted((GO / module).glob("go.*")):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def cache() -> Path:
@@ -77,20 +91,32 @@ def cache() -> Path:
 
 def missing() -> list[Part]:
     """The parts that are not built yet."""
-    return [part for part in PARTS if not (directory() / part.name).exists()]
+    return [part for part in PARTS if not part.path.exists()]
 
 
 def ensure() -> Path:
-    """Build what is missing and return the directory. Raises BuildError."""
-    if not missing():
-        return directory()
-    go = find_go()
-    directory().mkdir(parents=True, exist_ok=True)
-    with only_one(directory().parent):
-        todo = missing()
-        for number, part in enumerate(todo, 1):
-            _build(go, part, f"({number} of {len(todo)})")
+    """Build what is missing and return the directory with links to all. Raises BuildError."""
+    if missing():
+        go = find_go()
+        cache().mkdir(parents=True, exist_ok=True)
+        with only_one(cache()):
+            todo = missing()
+            for number, part in enumerate(todo, 1):
+                _build(go, part, f"({number} of {len(todo)})")
+    for part in PARTS:
+        _link(part)
     return directory()
+
+
+def _link(part: Part) -> None:
+    """Have the program in the common directory, whoever else is at it now."""
+    link = directory() / part.name
+    if link.is_symlink() and link.readlink() == part.path:
+        return
+    link.parent.mkdir(exist_ok=True)
+    fresh = link.with_name(f".{part.name}-{os.getpid()}")
+    fresh.symlink_to(part.path)
+    fresh.replace(link)
 
 
 def find_go() -> str:
@@ -125,8 +151,8 @@ def _environment() -> dict[str, str]:
 
 def _build(go: str, part: Part, which: str) -> None:
     """Build into a temporary directory and rename: whoever finds the program finds a whole one."""
-    final = directory() / part.name
-    with tempfile.TemporaryDirectory(prefix="building-", dir=directory().parent) as temporary:
+    part.path.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="building-", dir=cache()) as temporary:
         built = Path(temporary) / part.name
         command = [go, "build", "-trimpath", "-ldflags", part.ldflags, "-o", str(built), part.package]
         with tempfile.TemporaryFile("w+") as output:
@@ -140,7 +166,7 @@ def _build(go: str, part: Part, which: str) -> None:
             if process.returncode != 0:
                 output.seek(0)
                 raise BuildError(f"{part.name} could not be built ({' '.join(command)}):\n{output.read()[-4000:]}")
-        built.replace(final)
+        built.replace(part.path)
 
 
 @contextmanager
