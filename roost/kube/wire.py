@@ -5,6 +5,8 @@ what we PUT whole is ours (VirtualIP, Segment, NodeAgent), or modelled completel
 Shapes: the Kubernetes API reference, and ``helm/roost/templates`` for the kinds of group ``roost.dev``.
 """
 
+# ruff: noqa: PLC0414 (an alias says that others may take the name from here; mypy wants it)
+
 from __future__ import annotations
 
 from typing import Protocol
@@ -12,58 +14,12 @@ from typing import Protocol
 import msgspec
 
 from roost.kube.resource import Resource
-
-
-class Struct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """Camel case on the wire; a field that has its default is left out."""
-
-
-class OwnerReference(Struct, frozen=True, kw_only=True):
-    api_version: str
-    kind: str
-    name: str
-    uid: str
-    controller: bool | None = None
-    block_owner_deletion: bool | None = None
-
-
-class Meta(Struct, frozen=True, kw_only=True):
-    """ObjectMeta. managedFields is left out on purpose: the server keeps it, and it doubles every object."""
-
-    name: str = ""
-    namespace: str = ""
-    uid: str = ""
-    resource_version: str = ""
-    generation: int = 0
-    creation_timestamp: str | None = None
-    deletion_timestamp: str | None = None
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
-    finalizers: tuple[str, ...] = ()
-    owner_references: tuple[OwnerReference, ...] = ()
-
-
-class Requirement(Struct, frozen=True, kw_only=True):
-    key: str
-    operator: str
-    values: tuple[str, ...] = ()
-
-
-class Selector(Struct, frozen=True, kw_only=True):
-    """LabelSelector; empty selects everything."""
-
-    match_labels: dict[str, str] = {}
-    match_expressions: tuple[Requirement, ...] = ()
-
-
-class Condition(Struct, frozen=True, kw_only=True):
-    type: str
-    status: str  # "True", "False", "Unknown"
-    reason: str
-    message: str
-    last_transition_time: str
-    observed_generation: int | None = None
-
+from roost.kube.struct import Condition as Condition
+from roost.kube.struct import Meta as Meta
+from roost.kube.struct import OwnerReference as OwnerReference
+from roost.kube.struct import Requirement as Requirement
+from roost.kube.struct import Selector as Selector
+from roost.kube.struct import Struct as Struct
 
 # -- Kubernetes' own kinds ------------------------------------------------------------------------------------------
 
@@ -84,7 +40,7 @@ class ServiceSpec(Struct, frozen=True, kw_only=True):
     external_traffic_policy: str = ""
     health_check_node_port: int = 0
     ports: tuple[ServicePort, ...] = ()
-    selector: dict[str, str] = {}
+    selector: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class IngressPort(Struct, frozen=True, kw_only=True):
@@ -121,7 +77,7 @@ class Namespace(Struct, frozen=True, kw_only=True):
 
 class Secret(Struct, frozen=True, kw_only=True):
     metadata: Meta
-    data: dict[str, str] = {}  # base64 (RFC 4648), as the API has it
+    data: dict[str, str] = msgspec.field(default_factory=dict)  # base64 (RFC 4648), as the API has it
 
 
 class Taint(Struct, frozen=True, kw_only=True):
@@ -234,6 +190,7 @@ class PoolAnnounce(Struct, frozen=True, kw_only=True):
     interfaces: tuple[str, ...] = ()
     node_selector: Selector | None = None
     include_excluded_nodes: bool = False
+    announcers: str = ""  # EveryEligibleNode, HolderOnly; empty: as the controller's setting says
 
 
 class AddressPoolSpec(Struct, frozen=True, kw_only=True):
@@ -305,9 +262,20 @@ class VirtualIPSpec(Struct, frozen=True, kw_only=True):
     announce: VirtualIPAnnounce = VirtualIPAnnounce()
 
 
+class AnnouncerException(Struct, frozen=True, kw_only=True):
+    """A node that should announce a VIP on layer 3 and does not, and why."""
+
+    node: str
+    reason: str
+    message: str = ""
+
+
 class Announcers(Struct, frozen=True, kw_only=True):
+    """How many nodes are to announce a VIP on layer 3, and how many do."""
+
     desired: int = 0
     ready: int = 0
+    exceptions: tuple[AnnouncerException, ...] = ()
 
 
 class VirtualIPStatus(Struct, frozen=True, kw_only=True):
@@ -452,6 +420,35 @@ class AgentLink(Struct, frozen=True, kw_only=True):
     subnets: tuple[str, ...] = ()
 
 
+class AgentSession(Struct, frozen=True, kw_only=True):
+    """A BGP session of this node. *peer*: the BGPPeer's name, or that of the setting or annotation that asks for it.
+
+    *advertised*: the paths that went out, as of the last write; a change of it alone is no reason to write.
+    """
+
+    peer: str
+    remote: str = ""  # the router's address, or where it has none the interface
+    state: str  # Idle, Connect, Active, OpenSent, OpenConfirm, Established (RFC 4271, section 8.2.2)
+    asn: int = 0  # of the router; 0: not known
+    advertised: int = 0
+    since: str | None = None
+    last_error: str = ""
+
+
+class AgentProblem(Struct, frozen=True, kw_only=True):
+    """Why this node has no session with *peer*, or does not speak BGP at all (*peer* empty)."""
+
+    reason: str
+    peer: str = ""
+    message: str = ""
+
+
+class AgentBGP(Struct, frozen=True, kw_only=True):
+    summary: str = ""  # "1/2": established of all sessions, for people
+    sessions: tuple[AgentSession, ...] = ()
+    problems: tuple[AgentProblem, ...] = ()
+
+
 class NodeAgentStatus(Struct, frozen=True, kw_only=True):
     observed_generation: int = 0
     version: str = ""
@@ -460,6 +457,7 @@ class NodeAgentStatus(Struct, frozen=True, kw_only=True):
     applied: Applied | None = None
     vips: AgentVIPs | None = None
     segments: tuple[AgentSegment, ...] = ()
+    bgp: AgentBGP | None = None
     links: tuple[AgentLink, ...] = ()
     conditions: tuple[Condition, ...] = ()
 

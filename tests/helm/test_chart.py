@@ -15,13 +15,20 @@ import yaml
 import cloudprovider.settings
 import nodeagent.settings
 from roost import options, words
-from roost.kube import wire
+from roost.kube import wire, wire_bgp
 from roost.kube.resource import Resource
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "roost"
 TEMPLATES = CHART / "templates"
-KINDS = [wire.ADDRESSPOOLS, wire.VIRTUALIPS, wire.SEGMENTS, wire.NODEAGENTS]
+KINDS = [
+    wire.ADDRESSPOOLS,
+    wire.VIRTUALIPS,
+    wire.SEGMENTS,
+    wire.NODEAGENTS,
+    wire_bgp.BGPPEERS,
+    wire_bgp.BGPADVERTISEMENTS,
+]
 
 
 def values() -> dict[str, Any]:
