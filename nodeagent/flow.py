@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
 
+from nodeagent.account import Account
 from nodeagent.addresses import plan as addresses
 from nodeagent.addresses.apply import Addresses
 from nodeagent.addresses.uplink import Survey, Uplink, speaking
@@ -29,20 +30,15 @@ from nodeagent.segment.state import Me
 from nodeagent.services.apply import HealthChecks
 from nodeagent.services.plan import Index
 from nodeagent.settings import Settings
-from nodeagent.status.apply import Report
-from nodeagent.status.plan import Facts
-from nodeagent.whereabouts import LEAVE_SECONDS, UNREAD, Whereabouts
+from nodeagent.whereabouts import LEAVE_SECONDS, Whereabouts
 from roost import health, metrics
 from roost.kube import wire
 from roost.kube.client import Kube
-from roost.kube.events import Events
 from roost.kube.reflector import Reflector
 from roost.logs import decision
 from roost.process import RealClock, Unreachable, either, keep
 from roost.ranges import ranges
 from roost.words import (
-    AGENT,
-    EXCLUDE_LABEL,
     NAMESPACE,
     NODE_LEASE_NAMESPACE,
     RACK_LABELS,
@@ -54,7 +50,6 @@ from roost.words import (
 
 log = logging.getLogger(__name__)
 
-REPORT_SECONDS = 1.0  # between two writes of the NodeAgent's status
 SLICES = "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name"  # as kube-proxy asks for them
 GIVE = "Give"
 
@@ -72,15 +67,12 @@ class Agent:
         self.index = Index(self.node)  # of the first presence; of what concerns the node as a whole in any case
         self.links: tuple[addresses.Link, ...] = ()
         self.maintenance = "None"
-        self.logged = self.told = UNREAD
         self.where = Whereabouts(pulse, self.clock, settings.node.linger)
         self.presences = self.where.presences
+        self.account = Account(kube, self.clock, settings.node, self.where, self.index)
         self.fence: Fence | None = None
         self.listed = self.vips_changed = self.indexed = False
-        self.applied = ""
-        self.changed, self.report_due, self.linked = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.report = Report(kube, self.node)
-        self.events = Events(kube, self.clock, AGENT, self.node)
+        self.changed, self.linked = asyncio.Event(), asyncio.Event()
         self.heart = health.Heartbeat(self.clock)
         reflect = Reflector[Any]
         self.vips = reflect(kube, wire.VIRTUALIPS, self.vip_changed, self.clock)
@@ -109,8 +101,8 @@ class Agent:
             go({"virtualips": self.vips.run, "endpointslices": self.slices.run, "nodes": self.nodes.run})
             go({"segments": self.segments.run, "leases": self.leases.run, "nodeagent": self.own.run})
             go({"addresspools": self.pools.run, "key": self.keys.run, "checks": self.checks.run})
-            go({"links": self.watch_links, "heart": self.heart.run, "events": self.events.run})
-            go({"report": self.keep_reporting, "pulse": lambda: self.pulse.run(self.news)})
+            go({"links": self.watch_links, "heart": self.heart.run} | self.account.works())
+            go({"pulse": lambda: self.pulse.run(self.news)})
             await self.serve(go, stop)
             for task in kept:
                 task.cancel()
@@ -123,6 +115,7 @@ class Agent:
         """
         for known in (self.segments.synced, self.nodes.synced, self.vips.synced, self.pools.synced, self.linked):
             await either(known, stop)
+        self.account.listed = True
         listed = asyncio.create_task(self.all_listed())
         gates = Gates(speaking(self.links))  # a device left out now would stand open until it is fenced again
         try:
@@ -158,7 +151,7 @@ class Agent:
         before = self.where.choice
         missing = self.where.choose(survey, self.settings.node.interface, sorted(self.index.guarded, key=order))
         if self.where.choice != before and not missing:
-            self.complain()
+            self.account.complain()
         return missing
 
     def appear(self, uplink: Uplink, go: Go) -> None:
@@ -177,7 +170,7 @@ class Agent:
             self.racks,
             self.settings.neighbours,
             self.settings.node.linger,
-            self.report_due.set,
+            self.account.due.set,
         )
         presence = Presence(node, uplink, self.index_anew() if self.indexed else self.index)
         self.indexed = True
@@ -186,7 +179,7 @@ class Agent:
         self.show_what_was_seen(presence)
         presence.listed = self.listed
         self.where.works(uplink.segment, go(presence.works()))
-        self.report_due.set()
+        self.account.due.set()
 
     def index_anew(self) -> Index:
         """An index of everything known, for one more presence: what changed is told to each once."""
@@ -249,24 +242,6 @@ class Agent:
             self.fence.gates.remove()
         message = "left; nothing of this program is on the node"
         decision(log, Reason.STOPPING, f"nodeagent/{self.node}", message=message)
-
-    def complain(self) -> None:
-        why = self.where.why
-        self.report_due.set()
-        if why is not None and why != self.logged:
-            self.logged = why
-            level = logging.INFO if self.is_idle() else logging.WARNING
-            log.log(level, "%s", why.message, extra={"reason": why.reason, "object": f"nodeagent/{self.node}"})
-
-    def tell_trouble(self) -> None:
-        """An Event for who looks at the NodeAgent; only now is it sure to be there, and its uid known."""
-        why = self.where.why
-        if why is not None and why != self.told and not self.is_idle():
-            self.told = why
-            regarding = wire.ObjectReference(
-                kind="NodeAgent", name=self.node, uid=self.report.uid, api_version=wire.NODEAGENTS.api_version
-            )
-            self.events.say(regarding, "Warning", why.reason, why.message, "ChooseInterface")
 
     def me(self) -> Me:
         """Who this is: the node's name, this boot, and the machine."""
@@ -335,7 +310,7 @@ class Agent:
         for index in self.indices():
             index.put_own(new)
         if new is None:
-            self.report.forget()
+            self.account.report.forget()
         self.wake()
 
     def key_changed(self, _key: str, _old: wire.Secret | None, new: wire.Secret | None) -> None:
@@ -360,12 +335,12 @@ class Agent:
 
     def wake(self) -> None:
         self.changed.set()
-        self.report_due.set()
+        self.account.due.set()
         if self.vips_changed and self.listed and all(p.claims.decided for p in self.presences.values()):
             self.vips_changed = False
             for presence in self.presences.values():
                 presence.claims.refresh()
-            self.applied = self.vips.resource_version
+            self.account.applied = self.vips.resource_version
         for presence in self.presences.values():
             presence.seat.tell()
 
@@ -385,99 +360,6 @@ class Agent:
         if any([index.put_health(service, version, serves) for index in self.indices()]):  # noqa: C419 - each is told
             self.wake()
 
-    # -- the report
-
-    def unready(self) -> str | None:
-        """None: ready. Does not depend on the API server answering now, only on the seats having been taken."""
-        why, missing = self.where.why, self.where.seating()
-        if why is not None:
-            return None if self.is_idle() else why.message
-        return f"not seated yet on {', '.join(missing)}" if missing else None
-
-    def is_idle(self) -> bool:
-        """Whether all is well without an interface: there is nothing to announce, or not from here."""
-        nothing = self.vips.synced.is_set() and not self.index.guarded and not self.settings.node.interface
-        why = self.where.why
-        return why is not None and (nothing or why.reason is Reason.NOT_SELECTED)
-
-    async def keep_reporting(self) -> NoReturn:
-        """Raises Unreachable; what is to be said is said when the API server is back."""
-        self.report_due.set()
-        while True:
-            await self.report_due.wait()
-            self.report_due.clear()
-            try:
-                await self.report.write(self.facts())
-            except Unreachable:
-                self.report_due.set()
-                raise
-            self.tell_trouble()
-            await self.clock.sleep(REPORT_SECONDS)
-
-    def facts(self) -> Facts:
-        several = list(self.presences.values())
-        links = tuple(
-            wire.AgentLink(
-                name=link.name,
-                kind=link.kind,
-                mac=str(link.mac or ""),
-                mtu=link.mtu,
-                up=link.up,
-                subnets=tuple(str(prefix.network) for prefix in link.prefixes),
-            )
-            for link in (presence.link for presence in several)
-        )
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        ready, message = self.readiness()
-        rows = [
-            (vip, group, announced and presence.seat.permitted())
-            for presence in several
-            for vip, group, announced in presence.claims.rows()
-        ]
-        metrics.show_vips(self.node, rows)
-        for presence in several:
-            presence.count_seats()
-        return Facts(
-            boot,
-            self.applied,
-            len(rows),
-            sum(row[2] for row in rows),
-            self.exceptions(),
-            links,
-            ready,
-            message,
-            tuple(presence.row() for presence in several),
-            {str(vip): str(mac) for presence in several for vip, (mac, _) in presence.conflicts.items()},
-            sum(presence.probed for presence in several),
-            {vip: why for presence in several for vip, why in presence.unreachable.items()},
-        )
-
-    def exceptions(self) -> dict[str, tuple[Reason, str]]:
-        """By VIP: why it is not announced from here."""
-        found = self.where.exceptions(self.index.vips.values())
-        for presence in self.presences.values():
-            found |= presence.claims.exceptions
-        return found
-
-    def readiness(self) -> tuple[Reason, str]:
-        why = self.where.why
-        if why is not None and self.is_idle() and why.reason is not Reason.NOT_SELECTED:
-            return Reason.RUNNING, "there is no VIP yet; the first says which interface they go on"
-        if why is not None:
-            return why.reason, why.message
-        down = [presence.link.name for presence in self.presences.values() if not presence.link.up]
-        if down:
-            return Reason.LINK_DOWN, f"{', '.join(down)} is down"
-        if (leaving := self.index.own_fitness.leaving) is not None:
-            return leaving
-        where = ", ".join(f"segment {name} on {presence.link.name}" for name, presence in self.presences.items())
-        excluded = (
-            f"holds nothing by label {EXCLUDE_LABEL}, but for pools that want it"
-            if self.index.own_fitness.excluded
-            else ""
-        )
-        return Reason.RUNNING, "; ".join(filter(None, [where, excluded, self.where.left_out()]))
-
 
 async def serve(settings: Settings, pulse: Pulses, stop: asyncio.Event) -> None:
     """Run the agent; raises Unreachable with the remedy where it cannot even begin."""
@@ -485,7 +367,7 @@ async def serve(settings: Settings, pulse: Pulses, stop: asyncio.Event) -> None:
         kernel = Addresses(settings.addresses)
         kube = await Kube.connect(settings.kube, user_agent=f"roost-nodeagent/{VERSION}")
         agent = Agent(settings, kube, kernel, pulse)
-        live, ready = {"loop": agent.heart.check}, {"seat": agent.unready}
+        live, ready = {"loop": agent.heart.check}, {"seat": agent.account.unready}
         async with health.serving(settings.health, live=live, ready=ready):
             await agent.run(stop)
         await kube.close()
