@@ -122,6 +122,8 @@ class Learning:
                 self.change(over=tenure)
                 if tenure == self.state.tenure:
                     self.lose(f"witnesses say that tenure {tenure} is over")
+                    self.change(doubted=True)
+                    self.ask_table()
             case Wrote(node, version):
                 self.told(node, version)
             case Returned(node) if self.now >= self.state.returned_at + 1.0:
@@ -136,7 +138,7 @@ class Learning:
             self.change(aside=table)
             return
         aside = self.state.aside
-        self.change(aside=None)
+        self.change(aside=None, doubted=self.state.doubted and not fresh)
         self.see_table(table)
         if aside is not None:
             self.see_table(aside)
@@ -226,10 +228,13 @@ class Learning:
         state = self.state
         row = table.seat(state.me.node)
         mine = row is not None and row.live and row.tenure == state.tenure and row.boot_id == state.me.boot_id
-        if state.seated and not mine:
+        if (state.seated or state.adopting) and not mine:
             self.lose("left the table" if state.stopping else "the table has no live seat of this tenure")
         elif mine and not state.seated and int(table.resource_version) > state.adopting:
             self.sit(table)
+        elif not mine and not table.made:
+            # A tenure that was chosen by a table that was one: who makes a table counts everybody out first.
+            self.change(tenure=0, renewed_for=0)
 
     def written(self, answer: Answer, table: Table | None) -> None:
         put, known = self.state.put, self.state.table

@@ -63,12 +63,12 @@ class _Turn(Judging):
         state = self.state
         if state.tenure and not state.lease_in_flight and self.wants_lease():
             self.at(state.renew_at)
-        if state.reread:
+        if state.reread or state.doubted:
             self.at(state.ask_at)
 
     def plan(self) -> None:
         state = self.state
-        if state.reread and self.at(state.ask_at):
+        if (state.reread or state.doubted) and self.at(state.ask_at):
             self.ask_table()
         if state.stopping and state.put is None and self.is_left():
             return
@@ -109,7 +109,9 @@ class _Turn(Judging):
             if state.adoptable and row.boot_id == state.me.boot_id and row.tenure != state.over and self.is_fed(row):
                 self.adopt(row, int(table.resource_version))
                 return True
-        if not state.listed or state.wish is None or not (table.made or self.all_counted_out()):
+        if not state.listed or state.wish is None or state.doubted:
+            return False
+        if not (table.made or self.all_counted_out()):
             return False
         self.hold(frozenset())
         self.change(tenure=self.free_tenure(table), adoptable=False, adopting=0, renewed_for=0, renew_at=self.now)

@@ -131,6 +131,7 @@ class State:
     # the own seat
     tenure: int = 0
     over: int = 0  # a tenure of ours that witnesses call over
+    doubted: bool = False  # the table we know calls that one live: the server is asked before the next is chosen
     seated: bool = False
     adopting: int = 0  # the version of the table that the adopted seat was found in; a newer one fences the forerunner
     adoptable: bool = True  # a new process may adopt what its forerunner left; a process never adopts after it lost

@@ -177,6 +177,25 @@ def _sit_at_once(original: Callable[..., Any]) -> Callable[..., Any]:
     return adopt
 
 
+def _adopted_for_good(original: Callable[..., Any]) -> Callable[..., Any]:
+    def look(turn: Any, table: Any) -> None:
+        row = table.seat(turn.state.me.node)
+        if not turn.state.adopting or (row is not None and row.live):
+            original(turn, table)
+
+    return look
+
+
+def _chosen_for_good(original: Callable[..., Any]) -> Callable[..., Any]:
+    def look(turn: Any, table: Any) -> None:
+        state = turn.state
+        original(turn, table)
+        if state.tenure and not state.seated and not state.adopting:
+            turn.change(tenure=state.tenure, renewed_for=state.renewed_for)
+
+    return look
+
+
 def _without_probes(original: Callable[..., Any]) -> Callable[..., Any]:
     def may_claim(turn: Any, group: Any) -> bool:
         turn.change(cleared={**turn.state.cleared, group.name: group.epoch})
@@ -287,6 +306,24 @@ MUTATIONS: dict[str, Mutation] = {
         "a seat is adopted without a write that outruns those of its forerunner",
         "adopts_with_an_open_gift",
         lambda: [_method(TURN, "adopt", _sit_at_once)],
+    ),
+    "adopted_for_good": Mutation(
+        "a tenure that is adopted is kept when the table is lost that had it",
+        "adopted_and_cleared",
+        lambda: [_method(TURN, "look_at_own_row", _adopted_for_good)],
+        "I7",
+    ),
+    "adopted_counts_nobody_out": Mutation(
+        "who adopts a tenure as the table is lost makes the table anew with it",
+        "adopted_and_cleared_leased",
+        lambda: [_method(TURN, "look_at_own_row", _adopted_for_good)],
+        "I1",
+    ),
+    "chosen_counts_nobody_out": Mutation(
+        "who chose a tenure by a table that was lost since makes it anew with that",
+        "chosen_and_cleared",
+        lambda: [_method(TURN, "look_at_own_row", _chosen_for_good)],
+        "I1",
     ),
     "rest_cut_short": Mutation(
         "a seat at rest is taken before its permit has passed",

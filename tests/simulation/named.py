@@ -133,6 +133,38 @@ NAMED: dict[str, Named] = {
             f.TableCleared(AT),
         ),
     ),
+    "adopted_and_cleared": Named(
+        "7: an agent has found its seat, and before it could write the Segment loses its status: a tenure goes with it",
+        _of(
+            f.Kill(AT, 1.0, "holder", "agent"),
+            f.LateWrites(AT + 0.5, 1.5, "holder", 2.0),
+            f.ApiCut(AT + 0.5, 4.0, "heir"),
+            f.TableCleared(AT + 1.5),
+            nodes=2,
+        ),
+    ),
+    "adopted_and_cleared_leased": Named(
+        "7: the same with an heir, where no hello passes, and the holder neither sees it nor hears the heir",
+        _of(
+            f.Deaf(0.0, 40.0),
+            f.Cut(AT, 25.0, "holder", "heir"),
+            f.Lag(AT, 9.0, "holder", 8.0),
+            f.Kill(AT, 1.0, "heir", "agent"),
+            f.LateWrites(AT + 0.5, 1.5, "heir", 2.0),
+            f.TableCleared(AT + 1.5),
+        ),
+    ),
+    "chosen_and_cleared": Named(
+        "7: the same with an heir that boots, and has chosen a tenure by the table that is lost",
+        _of(
+            f.Deaf(0.0, 40.0),
+            f.Cut(AT, 25.0, "holder", "heir"),
+            f.Lag(AT, 9.0, "holder", 8.0),
+            f.Power(AT, 1.0, "heir"),
+            f.LateWrites(AT + 0.5, 2.1, "heir", 2.0),
+            f.TableCleared(AT + 2.0),
+        ),
+    ),
     "table_restored": Named(
         "7: the Segment is restored from a copy 5 s old", _of(f.Leave(AT, 2.0, "holder"), f.TableRestored(AT + 4, 5.0))
     ),
