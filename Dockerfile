@@ -11,8 +11,8 @@ COPY kubectl_roost kubectl_roost
 RUN /opt/roost/bin/pip install --no-cache-dir . && /opt/roost/bin/python -m compileall -q /opt/roost/lib
 
 FROM python:3.13-slim-trixie
-# The agent says its gate in nft's own language.
-RUN apt-get update && apt-get install --yes --no-install-recommends nftables && rm -rf /var/lib/apt/lists/*
+# The agent says its gate in nft's own language; roost-gobgpd, beside it in its Pod where BGP is on, keeps a gobgpd.
+RUN apt-get update && apt-get install --yes --no-install-recommends nftables gobgpd && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/roost /opt/roost
 ENV PATH=/opt/roost/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # The controller needs no more; the agent's Pod asks for root with NET_ADMIN and NET_RAW alone.

@@ -15,7 +15,14 @@ ROOST = "/apis/roost.dev/v1alpha1"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/roost-node-lease/leases"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 UNTRUSTED, TRUSTED = "policies-untrusted", "policies-trusted"
-KINDS = {"nodeagents": "NodeAgent", "segments": "Segment", "virtualips": "VirtualIP", "addresspools": "AddressPool"}
+KINDS = {
+    "nodeagents": "NodeAgent",
+    "segments": "Segment",
+    "virtualips": "VirtualIP",
+    "addresspools": "AddressPool",
+    "bgppeers": "BGPPeer",
+    "bgpadvertisements": "BGPAdvertisement",
+}
 SERVICE = f"/api/v1/namespaces/{UNTRUSTED}/services/web"
 
 

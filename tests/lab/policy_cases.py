@@ -324,6 +324,117 @@ HELD_BY_M2 = lease("m2")["spec"]
 NOT_OWN = refused("node m1 may make only its own Lease")
 KEYS = "/api/v1/namespaces/roost-system/secrets"
 KEY = f"{KEYS}/roost-segment-key"
+PEERS = f"{ROOST}/bgppeers"
+ADVERTISEMENTS = f"{ROOST}/bgpadvertisements"
+ENDS: Object = {"local": {"asn": 64512}, "remote": {"address": "10.0.0.1", "asn": 64513}}
+TOR = named("policies-tor", spec=ENDS)
+SESSIONS: Object = {
+    "status": {"bgp": {"summary": "1/1", "sessions": [{"peer": "tor-a", "remote": "10.0.0.1", "state": "Idle"}]}}
+}
+
+
+def peer(**spec: object) -> Object:
+    return named("policies-peer", spec=ENDS | spec)
+
+
+def advertisement(**spec: object) -> Object:
+    return named("policies-advertisement", spec=spec)
+
+
+# What the schema says of routers and of what they are told, each tried by whoever may make them.
+BGP = [
+    call("a router by its address", "keeper", ALLOWED, "POST", PEERS, TOR),
+    call(
+        "a router by its interface, of any other AS",
+        "keeper",
+        ALLOWED,
+        "POST",
+        PEERS,
+        peer(remote={"interface": "eth1", "asnType": "External"}),
+    ),
+    call(
+        "a router by address and interface",
+        "keeper",
+        invalid("exactly one of remote.address and remote.interface"),
+        "POST",
+        PEERS,
+        peer(remote={"address": "10.0.0.1", "interface": "eth1", "asn": 64513}),
+    ),
+    call(
+        "a router without an AS",
+        "keeper",
+        invalid("exactly one of remote.asn and remote.asnType"),
+        "POST",
+        PEERS,
+        peer(remote={"address": "10.0.0.1"}),
+    ),
+    call(
+        "a hold time of two keepalives",
+        "keeper",
+        invalid("at least three keepalives long"),
+        "POST",
+        PEERS,
+        peer(timers={"holdSeconds": 9, "keepaliveSeconds": 4, "connectRetrySeconds": 10}),
+    ),
+    call(
+        "a fixed next hop that is not there",
+        "keeper",
+        invalid("mode Fixed needs ipv4 or ipv6"),
+        "POST",
+        PEERS,
+        peer(nextHop={"mode": "Fixed"}),
+    ),
+    call(
+        "communities of every kind",
+        "keeper",
+        ALLOWED,
+        "POST",
+        ADVERTISEMENTS,
+        advertisement(communities=["65000:100", "65000:1:2", "no-export"]),
+    ),
+    call(
+        "a community out of range",
+        "keeper",
+        invalid("must be N:N (each up to 65535)"),
+        "POST",
+        ADVERTISEMENTS,
+        advertisement(communities=["65000:65536"]),
+    ),
+    call(
+        "an aggregate of some Services",
+        "keeper",
+        invalid("cannot be combined with serviceSelector"),
+        "POST",
+        ADVERTISEMENTS,
+        advertisement(serviceSelector={"matchLabels": {"a": "b"}}, aggregation={"ipv4": 24}),
+    ),
+    call("a viewer reads routers", "viewer", ALLOWED, "GET", PEERS),
+    call("a viewer makes a router", "viewer", NO_RIGHT, "POST", PEERS, TOR),
+    call("m1 reads routers", "m1", ALLOWED, "GET", PEERS),
+    call("m1 reads advertisements", "m1", ALLOWED, "GET", ADVERTISEMENTS),
+    call("m1 makes a router", "m1", NO_RIGHT, "POST", PEERS, TOR),
+    call("m1 changes what routers are told", "m1", NO_RIGHT, "POST", ADVERTISEMENTS, advertisement()),
+    call("m1 writes a router's status", "m1", NO_RIGHT, "PATCH", f"{PEERS}/policies-tor/status", {"status": {}}),
+    call("m1 says how its own sessions are", "m1", ALLOWED, "PATCH", f"{AGENTS}/m1/status", SESSIONS),
+    call(
+        "m1 says how m2's sessions are",
+        "m1",
+        refused("may write only its own"),
+        "PATCH",
+        f"{AGENTS}/m2/status",
+        SESSIONS,
+    ),
+    call(
+        "the controller writes a router's status",
+        "controller",
+        ALLOWED,
+        "PATCH",
+        f"{PEERS}/policies-tor/status",
+        {"status": {"established": "1/2", "sessions": {"desired": 2, "established": 1}}},
+    ),
+    call("the controller makes a router", "controller", NO_RIGHT, "POST", PEERS, TOR),
+    call("m1 reads a password that agents are not meant to read", "m1", NO_RIGHT, "GET", f"{KEYS}/tor-a"),
+]
 # NodeAgents m1 and m2, Segment policies-there, VirtualIP 192.0.2.7 and the Lease of m2 are there.
 CALLS = [
     call("m1 writes its own NodeAgent.status", "m1", ALLOWED, "PATCH", f"{AGENTS}/m1/status", APPLIED),

@@ -242,6 +242,41 @@ def test_the_port_of_hellos_is_shown(values: tuple[str, ...], port: int) -> None
     assert {"name": "pulse", "containerPort": port, "protocol": "UDP"} in container["ports"]
 
 
+def agents_pod(*values: str) -> Object:
+    return dict(one("DaemonSet", rendered(*values))["spec"]["template"]["spec"])
+
+
+def test_gobgpd_runs_beside_the_agent_and_shares_a_directory_with_it_alone() -> None:
+    spec = agents_pod("bgp.enabled=true")
+    agent, gobgpd = spec["containers"]
+    assert (gobgpd["command"], gobgpd["image"]) == (["roost-gobgpd"], agent["image"])
+    shared = {"name": "run", "mountPath": "/run/roost"}
+    assert shared in agent["volumeMounts"]
+    assert gobgpd["volumeMounts"] == [shared]
+    assert [volume["name"] for volume in spec["volumes"] if "emptyDir" in volume] == ["run"]
+    assert gobgpd["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert gobgpd["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_gobgpd_may_have_an_image_of_its_own() -> None:
+    _, gobgpd = agents_pod("bgp.enabled=true", "bgp.image=r.example:5000/gobgpd:3.36")["containers"]
+    assert gobgpd["image"] == "r.example:5000/gobgpd:3.36"
+
+
+def test_without_bgp_there_is_no_gobgpd() -> None:
+    assert len(agents_pod()["containers"]) == 1
+    assert not any("emptyDir" in volume for volume in agents_pod()["volumes"])
+
+
+def test_agents_read_the_passwords_that_are_named_and_no_others() -> None:
+    things = rendered("bgp.passwordSecrets={tor-a,tor-b}")
+    (role,) = [thing for thing in of("Role", things) if thing["metadata"]["name"] == "roost-nodeagent-passwords"]
+    assert role["metadata"]["namespace"] == "roost-system"
+    (rule,) = role["rules"]
+    assert (rule["resources"], rule["resourceNames"]) == (["secrets"], ["tor-a", "tor-b"])
+    assert "roost-nodeagent-passwords" not in str(rendered())
+
+
 def test_the_key_of_hellos_is_random_and_long_enough() -> None:
     keys = [base64.b64decode(one("Secret", rendered())["data"]["key"]) for _ in range(2)]
     assert [len(key) for key in keys] == [32, 32]
@@ -284,6 +319,8 @@ def test_roles_of_people_can_be_left_out() -> None:
         ),
         pytest.param("nodeagent.settings.log-level=debug", "invalid propertyName", id="a setting not in camel case"),
         pytest.param("nodeagent.resources.limit.memory=1Gi", "not allowed", id="resources misspelt"),
+        pytest.param("bgp.passwordSecrets={*}", "does not match pattern", id="every Secret there is"),
+        pytest.param("bgp.image=Gobgpd", "does not match pattern", id="an image that cannot be"),
     ],
 )
 def test_the_schema_refuses_rubbish(value: str, says: str) -> None:

@@ -29,7 +29,21 @@ from tests.lab.policy_calls import (
     spec,
     table,
 )
-from tests.lab.policy_cases import AGENTS, CALLS, FURTHER, LEASE, OTHERS_LEASE, SEGMENTS, TABLE, VIP, VIPS, further
+from tests.lab.policy_cases import (
+    AGENTS,
+    BGP,
+    CALLS,
+    FURTHER,
+    LEASE,
+    OTHERS_LEASE,
+    PEERS,
+    SEGMENTS,
+    TABLE,
+    TOR,
+    VIP,
+    VIPS,
+    further,
+)
 
 SERVICES = SERVICE.removesuffix("/web")
 IN_TRUSTED = SERVICES.replace(UNTRUSTED, TRUSTED)
@@ -102,7 +116,7 @@ def test_a_lease_of_a_node_whose_name_reads_like_a_segments_is_that_nodes(caller
     )
 
 
-@pytest.mark.parametrize("call", by_sentence(CALLS))
+@pytest.mark.parametrize("call", by_sentence(CALLS + BGP))
 def test_call(callers: Callers, call: Call) -> None:
     for path, there in (
         (AGENTS, named("m1")),
@@ -110,6 +124,7 @@ def test_call(callers: Callers, call: Call) -> None:
         (SEGMENTS, named("policies-there")),
         (VIPS, VIP),
         (LEASES, lease("m2")),
+        (PEERS, TOR),
     ):
         callers.ensure(path, there)
     name = (call.body or {}).get("metadata", {}).get("name")
