@@ -40,7 +40,13 @@ def _settings() -> str:
     ]
     for program, settings in programs:
         rows = [
-            (f"`{o.flag}`", f"`{o.env('ROOST_')}`", _default(o.default), o.help) for o in options.describe(settings)
+            (
+                f"`{o.flag}`",
+                ", ".join(f"`{name}`" for name in (o.env("ROOST_"), *o.aliases)),
+                _default(o.default),
+                o.help,
+            )
+            for o in options.describe(settings)
         ]
         parts += [f"## {program}\n", _table(("flag", "environment", "default", "what it does"), rows)]
     return "\n".join(parts)

@@ -8,6 +8,10 @@ field somewhere in there, and has one name, made from the field's:
 * environment: the flag in capitals after the prefix, ``ROOST_NODE_NAME``. Lists have commas. Empty is unset.
 * file (YAML, ``--config``): the flag in camel case, ``nodeName``; or below the room, ``kube: {timeout: 5}``.
 
+``asn: int = dataclasses.field(default=65000, metadata=also("bgp_as"))`` is read from the environment by that name too,
+as another program has it, where our own name is not given. A field with ``repr=False`` is a secret: what was given for
+it is never shown.
+
 ``health: health.Settings = health.Settings(health_port=9100)`` gives a room other defaults in one program.
 What follows a field as a docstring (or, failing that, as a comment on its line) is its help text. Checks that concern
 several fields belong into the dataclass's ``__post_init__`` and raise ValueError.
@@ -37,6 +41,7 @@ from roost.words import VERSION
 S = TypeVar("S")
 
 EXIT_USAGE = 2
+_ALSO = "roost.options.also"
 # What Kubernetes puts into every container for a Service called roost-…: not meant for us.
 SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?$")
 
@@ -50,6 +55,8 @@ class Option:
     default: Any  # dataclasses.MISSING: it must be given
     help: str
     name: str  # "node-name"
+    aliases: tuple[str, ...] = ()  # other names in the environment, whole; our own wins
+    secret: bool = False
 
     @property
     def flag(self) -> str:
@@ -69,6 +76,11 @@ class _Given:
 
 class _Wrong(Exception):
     """Something cannot be read; the message says what."""
+
+
+def also(*names: str) -> Mapping[str, Any]:
+    """Metadata of a field that has other *names* in the environment, too: those of a program that ours replaces."""
+    return {_ALSO: names}
 
 
 def load(
@@ -142,7 +154,8 @@ def _options(settings: type[Any], path: tuple[str, ...], instance: Any = None) -
         if dataclasses.is_dataclass(hint):
             yield from _options(typing.cast(type[Any], hint), here, None if default is dataclasses.MISSING else default)
         else:
-            yield Option(here, hint, default, texts.get(field.name, ""), "")
+            aliases = field.metadata.get(_ALSO, ())
+            yield Option(here, hint, default, texts.get(field.name, ""), "", aliases, not field.repr)
 
 
 def _texts(settings: type[Any]) -> dict[str, str]:
@@ -178,7 +191,8 @@ def _flags(
     for option in options:
         default = "required" if option.default is dataclasses.MISSING else f"default: {_shown(option.default)}"
         group = Group(option.path[-2].capitalize() if len(option.path) > 1 else "Program")
-        text = f"{option.help} [env: {option.env(prefix)}] [{default}]".strip()
+        names = ", ".join((option.env(prefix), *option.aliases))
+        text = f"{option.help} [env: {names}] [{default}]".strip()
         parameters.append(_parameter(option.name, option.type, text, group))
     main.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # cyclopts reads it
     main.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -234,7 +248,17 @@ def _from_environment(
         known = name in names or name == f"{prefix}CONFIG"
         if name.startswith(prefix) and not known and not SERVICE_LINK.search(name):
             warnings.append(f"{name} in the environment is no setting{_nearest(name, names)}")
-    return {option.path: _Given(environ[name], name) for name, option in names.items() if environ.get(name, "").strip()}
+    given = {}
+    for own, option in names.items():
+        found = [name for name in (own, *option.aliases) if environ.get(name, "").strip()]
+        if found:
+            given[option.path] = _Given(environ[found[0]], found[0])
+            warnings += [
+                f"{name} in the environment is not used: {found[0]} is there"
+                for name in found[1:]
+                if environ[name] != environ[found[0]]
+            ]
+    return given
 
 
 def _from_file(path: Path, options: list[Option], warnings: list[str]) -> dict[tuple[str, ...], _Given]:
@@ -291,7 +315,8 @@ def _value(option: Option, given: _Given | None, prefix: str) -> Any:
     try:
         return read(option.type, given.value)
     except ValueError as error:
-        raise _Wrong(f"{given.source}: {error}") from error
+        what = f"it is not {kind(option.type)} (what was given is not shown)" if option.secret else str(error)
+        raise _Wrong(f"{given.source}: {what}") from error
 
 
 def _build(

@@ -23,6 +23,14 @@ PARSERS: dict[Any, tuple[Callable[[str], Any], str]] = {
 TRUE, FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
 
+@typing.runtime_checkable
+class FromText(typing.Protocol):
+    """A type with a notation of its own: ``from_text`` raises ValueError that says which part is wrong."""
+
+    @classmethod
+    def from_text(cls, text: str) -> typing.Self: ...
+
+
 def read(hint: Any, value: Any) -> Any:
     """*value* (text, or what YAML made of it) as *hint*. Raises ValueError that says what it should be."""
     hint = plain(hint)
@@ -30,7 +38,11 @@ def read(hint: Any, value: Any) -> Any:
     if item is not None:
         parts = value if isinstance(value, list | tuple) else [value]
         words = [word for part in parts for word in (part.split(",") if isinstance(part, str) else [part])]
-        return typing.get_origin(hint)(read(item, word) for word in words if not isinstance(word, str) or word.strip())
+        return typing.get_origin(hint)(_read_all(item, [w for w in words if not isinstance(w, str) or w.strip()]))
+    if isinstance(hint, FromText):  # it may hold a password, so nothing of it is shown here
+        if not isinstance(value, str | int):
+            raise ValueError("it must be text")  # noqa: TRY004 - what people wrote, not a bug of ours
+        return hint.from_text(str(value).strip())
     if isinstance(value, list | tuple | dict) or value is None:
         raise ValueError(f"{value!r} is not one value")
     if hint is bool or isinstance(value, bool):
@@ -48,6 +60,19 @@ def read(hint: Any, value: Any) -> Any:
     except ValueError as error:
         reason = f" ({error})" if what.startswith("an IP") else ""
         raise ValueError(f"{text!r} is not {what}{reason}") from error
+
+
+def _read_all(item: Any, words: list[Any]) -> list[Any]:
+    """Each of *words*; the ValueError says all that is wrong with them."""
+    found, errors = [], []
+    for word in words:
+        try:
+            found.append(read(item, word))
+        except ValueError as error:
+            errors.append(str(error))
+    if errors:
+        raise ValueError("; ".join(errors))
+    return found
 
 
 def _read_bool(hint: Any, value: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from roost.options import describe, load
+from roost.options import also, describe, load
 from roost.words import Address
 
 
@@ -172,3 +172,95 @@ def test_a_program_may_give_a_room_other_defaults() -> None:
         gate: Gate = Gate(timeout=9)
 
     assert load(Other, program="other", argv=["--no-strict"], environ={}) == Other(Gate(timeout=9, strict=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two numbers, as people write them."""
+
+    left: int
+    right: int
+
+    @classmethod
+    def from_text(cls, text: str) -> "Pair":
+        left, _, right = text.partition("=")
+        if not (left.isdigit() and right.isdigit()):
+            raise ValueError(f"{left} is no half of a pair")
+        return cls(int(left), int(right))
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    asn: int = field(default=65000, metadata=also("bgp_as", "AS"))
+    """Our number."""
+    password: str = field(default="", repr=False)
+    """A secret."""
+    pin: int = field(default=0, repr=False)
+    """Another."""
+    pairs: tuple[Pair, ...] = ()
+    """Pairs."""
+
+
+def speaker(*argv: str, **environ: str) -> Speaker:
+    return load(Speaker, program="agent", argv=argv, environ=environ)
+
+
+@pytest.mark.parametrize(
+    ("environ", "asn", "warned"),
+    [
+        pytest.param({"bgp_as": "1"}, 1, [], id="another program's name will do"),
+        pytest.param({"AS": "2"}, 2, [], id="and so will each of them"),
+        pytest.param({"bgp_as": ""}, 65000, [], id="empty is unset there too"),
+        pytest.param(
+            {"bgp_as": "1", "ROOST_ASN": "3"},
+            3,
+            ["agent: warning: bgp_as in the environment is not used: ROOST_ASN is there"],
+            id="our own name wins, and that is said",
+        ),
+        pytest.param({"bgp_as": "3", "ROOST_ASN": "3"}, 3, [], id="two names that agree are nothing to speak of"),
+        pytest.param({"BGP_AS": "1"}, 65000, [], id="case matters, as it does to that program"),
+    ],
+)
+def test_a_setting_with_other_names(
+    environ: Mapping[str, str], asn: int, warned: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert speaker(**environ).asn == asn
+    assert capsys.readouterr().err.splitlines() == warned
+
+
+def test_a_flag_wins_over_another_programs_name() -> None:
+    assert speaker("--asn=9", bgp_as="1").asn == 9
+
+
+def test_a_wrong_value_is_told_by_the_name_it_was_found_under(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        speaker(bgp_as="x")
+    assert "agent: bgp_as: 'x' is not a whole number" in capsys.readouterr().err
+
+
+def test_the_help_shows_the_other_names(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        speaker("--help")
+    assert "[env: ROOST_ASN, bgp_as, AS]" in capsys.readouterr().out
+
+
+def test_a_secret_is_never_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "hush" not in repr(speaker(ROOST_PASSWORD="hush"))
+    with pytest.raises(SystemExit):
+        speaker(ROOST_PIN="hush")
+    said = capsys.readouterr().err
+    assert "agent: ROOST_PIN: it is not NUMBER (what was given is not shown)" in said
+    assert "hush" not in said
+
+
+def test_a_type_with_a_notation_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert speaker(ROOST_PAIRS="1=2, 3=4").pairs == (Pair(1, 2), Pair(3, 4))
+    with pytest.raises(SystemExit):
+        speaker(ROOST_PAIRS="a=2,1=1,b=3")
+    assert "agent: ROOST_PAIRS: a is no half of a pair; b is no half of a pair" in capsys.readouterr().err
+    file = tmp_path / "roost.yaml"
+    file.write_text("pairs: [[1=2]]\n")
+    with pytest.raises(SystemExit):
+        speaker(f"--config={file}")
+    assert f"agent: pairs in {file}: it must be text" in capsys.readouterr().err
