@@ -63,6 +63,13 @@ ALLOCATION_SECONDS = Histogram(
     registry=REGISTRY,
 )
 
+BGP_SESSIONS = Gauge(
+    "roost_bgp_sessions",
+    "BGP sessions of a BGPPeer over all nodes, by state (desired, established).",
+    ["peer", "state"],
+    registry=REGISTRY,
+)
+
 # -- nodeagent
 
 VIP_INFO = Gauge(
@@ -111,6 +118,18 @@ SEGMENT_SEATS = Gauge(
     "roost_segment_seats",
     "Seats in the table of a segment by state (Live, Gone).",
     ["segment", "state"],
+    registry=REGISTRY,
+)
+BGP_SESSION_UP = Gauge(
+    "roost_bgp_session_up",
+    "1 while a BGP session of this node is established, else 0; by BGPPeer (or setting) and the router's address.",
+    ["peer", "remote"],
+    registry=REGISTRY,
+)
+BGP_ADVERTISED = Gauge(
+    "roost_bgp_advertised_paths",
+    "Paths that went out on a BGP session of this node.",
+    ["peer", "remote"],
     registry=REGISTRY,
 )
 
