@@ -185,19 +185,26 @@ class Index:
         reason = self.may_claim(vip) if vip.bound else None
         return None if reason is None else (reason, "no ready endpoint" + " here" * (reason != Reason.NO_ENDPOINTS))
 
-    def checks(self, uplink: Set[str]) -> tuple[Check, ...]:
-        """What to ask kube-proxy: about VIPs that this node could hold as far as is known without it."""
+    def checks(self, uplink: Set[str] | None) -> tuple[Check, ...]:
+        """What to ask kube-proxy: about VIPs that this node could hold as far as is known without it.
+
+        *uplink* None: whatever interface they ask for, as on layer 3.
+        """
         if self._checks is None:
             self._checks = self._find_checks(uplink) if self._asked and self.own_fitness.eligible else ()
         return self._checks
 
-    def _find_checks(self, uplink: Set[str]) -> tuple[Check, ...]:
+    def _find_checks(self, uplink: Set[str] | None) -> tuple[Check, ...]:
         labels = self.labels.get(self.node, {})
         found: dict[tuple[ServiceKey, int], Check] = {}
         for vip in (self.vips[name] for name in self._asked):
             version = vip.address.version
             here = [service for service in vip.services if self._endpoints.is_here(service, version)]
-            if not here or not fits_uplink(vip, uplink) or vip.selection.why_not(labels) is not None:
+            if (
+                not here
+                or (uplink is not None and not fits_uplink(vip, uplink))
+                or vip.selection.why_not(labels) is not None
+            ):
                 continue
             at = (LOOPBACK[version], *(own for own in self._addresses if own.version == version))
             found |= {(service, version): Check(service, version, vip.health_port, at) for service in here}

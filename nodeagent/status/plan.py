@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from roost.kube.wire import (
+    AgentBGP,
     AgentLink,
     AgentSegment,
     AgentVIPs,
@@ -37,6 +40,7 @@ class Facts:
     conflicts: Mapping[str, str] = field(default_factory=dict)  # VIP -> MAC of a stranger that claims it too
     probed: int = 0  # VIPs of others that this node asks for, being next in line
     unreachable: Mapping[str, str] = field(default_factory=dict)  # those of them that do not answer -> what was tried
+    bgp: AgentBGP | None = None  # None: this node speaks no BGP
 
 
 def conflict(vip: str, mac: str) -> str:
@@ -52,6 +56,7 @@ def status(facts: Facts, before: NodeAgentStatus, now: str) -> NodeAgentStatus:
         applied=Applied(resource_version=facts.applied) if facts.applied else None,
         vips=_vips(facts, before.vips or AgentVIPs(), now),
         segments=facts.segments,
+        bgp=None if facts.bgp is None else _bgp(facts.bgp, before.bgp or AgentBGP(), now),
         links=facts.links,
         conditions=(_ready(facts, before.conditions, now), _conflicting(facts, before.conditions, now)),
     )
@@ -81,6 +86,18 @@ def _vips(facts: Facts, before: AgentVIPs, now: str) -> AgentVIPs:
             for vip, message in sorted(facts.unreachable.items())[:MOST]
         ),
     )
+
+
+def _bgp(bgp: AgentBGP, before: AgentBGP, now: str) -> AgentBGP:
+    """The sessions with the time of their last change; a count of paths alone is no reason to write."""
+    known = {(one.peer, one.remote): one for one in before.sessions}
+    rows = []
+    for session in bgp.sessions[:MOST]:
+        old = known.get((session.peer, session.remote))
+        since = now if old is None or old.state != session.state else old.since or now
+        advertised = session.advertised if old is None or since == now else old.advertised
+        rows.append(msgspec.structs.replace(session, since=since, advertised=advertised))
+    return AgentBGP(summary=bgp.summary, sessions=tuple(rows), problems=bgp.problems[:MOST])
 
 
 def patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
