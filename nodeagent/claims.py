@@ -72,6 +72,7 @@ class Claims:
         self._look_owed, self._no_look_before = True, 0.0
         self._held_once = False
         self.decided = False  # before the first decision what a forerunner left stays as it is
+        self.changed_hands: Callable[[], None] = lambda: None  # called when other groups are held than before
         way.fence.again.append(self._hold_again)
 
     @property
@@ -88,11 +89,14 @@ class Claims:
 
     def hold(self, groups: frozenset[str]) -> None:
         """Claim the VIPs of *groups* and no others; in force in the kernel when this returns."""
-        self._index.touched.update(self._index.in_groups(groups ^ self.groups))
+        came_or_went = groups ^ self.groups
+        self._index.touched.update(self._index.in_groups(came_or_went))
         gained = groups - self.groups
         self.groups, self.decided = groups, True
         self.refresh()
         self._unasked.difference_update(self._index.vips[name].address for name in self._index.in_groups(gained))
+        if came_or_went:
+            self.changed_hands()
 
     def contest(self, found: Mapping[Address, Mac]) -> None:
         """Strangers have these addresses: they are not claimed until nobody has them."""

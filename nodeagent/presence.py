@@ -96,6 +96,7 @@ class Presence:
         self._announcer = Announcer(self._wire, mac, self._clock, node.announcing, may)
         way = Way(node.fence, gate, node.addresses, self._announcer, self.ask_once, node.linger)
         self.claims = Claims(index, uplink.link, way, self._clock)
+        self.claims.changed_hands = node.changed
         self.api = SegmentApi(node.kube, self.name, node.me.node, self._clock.now)
         far = Far(self.api, lambda orders: node.pulse.order(self.name, orders), self)
         self.seat = Seat(start(node.me), far, self.claims, node.leases, self.look, self._clock)

@@ -45,6 +45,7 @@ class Index:
         self.node, self._concerns = node, concerns
         self.vips: dict[str, Vip] = {}  # by name of the VirtualIP
         self.guarded: set[Address] = set()  # every address of a VirtualIP, whatever its state
+        self.elsewhere: set[Address] = set()  # those of them that only concern others: announced in another way
         self.labels: dict[str, Mapping[str, str]] = {}
         self.fitness: dict[str, Fitness] = {}
         self.touched: set[str] = set()  # names of VIPs whose claim may have to change
@@ -70,11 +71,15 @@ class Index:
             _leave(self._groups, old.group, name)
             for service in old.services:
                 _leave(self._by_service, service, name)
+        self.elsewhere.discard(vip_address(name))
         self._asked.discard(name)
         new = None
         if vip is not None:
             self.guarded.add(vip_address(name))
-            new = resolve(vip) if self._concerns(vip.spec.announce) else None
+            if self._concerns(vip.spec.announce):
+                new = resolve(vip)
+            else:
+                self.elsewhere.add(vip_address(name))
         if new is not None:
             self.vips[name] = new
             self._groups.setdefault(new.group, set()).add(name)
