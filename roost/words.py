@@ -99,6 +99,11 @@ class Reason(StrEnum):
     UNKNOWN_PEER = "UnknownPeer"
     UNKNOWN_POOL = "UnknownPool"
     DEFAULT_USED = "DefaultUsed"
+    DUPLICATE_PEER = "DuplicatePeer"
+    ROUTER_ID_CONFLICT = "RouterIDConflict"
+    NEXT_HOP_MISSING = "NextHopMissing"
+    ATTRIBUTES_CONFLICT = "AttributesConflict"
+    ANNOTATIONS_MISSING = "AnnotationsMissing"
     # pools
     PARSED = "Parsed"
     INVALID_RANGE = "InvalidRange"
