@@ -201,8 +201,8 @@ class Presence:
 
     # -- questions (seat.Surroundings)
 
-    async def who_has(self, vips: Sequence[Address], *, times: int) -> Others:
-        return await self._prober.others(vips, times=times)
+    async def who_has(self, vips: Sequence[Address], *, times: int, every: float) -> Others:
+        return await self._prober.others(vips, times=times, every=every)
 
     async def ask_once(self, vips: Sequence[Address]) -> Mapping[Address, Mac]:
         try:

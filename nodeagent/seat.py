@@ -37,8 +37,11 @@ FEW = 64  # VIPs that are asked for three times; of more, each once: a dead node
 class Surroundings(Protocol):
     """The segment as this node hears it."""
 
-    async def who_has(self, vips: Sequence[Address], *, times: int) -> Others:
-        """Who else answers for *vips*, and who asks for them too. Raises Unreachable where nobody can be asked."""
+    async def who_has(self, vips: Sequence[Address], *, times: int, every: float) -> Others:
+        """Who else answers for *vips*, and who asks for them too; each is asked for *times*, *every* seconds apart.
+
+        Raises Unreachable where nobody can be asked.
+        """
         ...
 
     async def anchored(self) -> bool: ...
@@ -89,7 +92,7 @@ class Seat:
             if wish is not None:
                 self._step(wish)
             while self._inbox:
-                self._step(self._inbox.popleft())
+                self._step(*self._next())
             if self.state.wake <= self._clock.now():
                 self._step(ev.Tick())
             self._news.clear()
@@ -102,8 +105,15 @@ class Seat:
         except TimeoutError:
             pass
 
-    def _step(self, happened: ev.Input) -> None:
-        self.state, outputs = step(self.state, self._clock.now(), happened)
+    def _next(self) -> list[ev.Input]:
+        """What is to be taken in now; answers that came together, together: a plan for each would take its time."""
+        together = [self._inbox.popleft()]
+        while isinstance(together[0], ev.Probed) and self._inbox and isinstance(self._inbox[0], ev.Probed):
+            together.append(self._inbox.popleft())
+        return together
+
+    def _step(self, *happened: ev.Input) -> None:
+        self.state, outputs = step(self.state, self._clock.now(), *happened)
         for output in outputs:
             self._do(output)
 
@@ -251,24 +261,27 @@ class Seat:
                 wanted.append(self._probes.get_nowait())
             asked_at = self._clock.now()
             vips = {probe.group: self._claims.vips_of(probe.group) for probe in wanted}
-            others = await self._others([vip for several in vips.values() for vip in several])
+            apart = min(probe.apart for probe in wanted)
+            others = await self._others([vip for several in vips.values() for vip in several], apart)
             if others is None:
                 continue  # the step asks again
             nodes = {row.mac: row.node for row in self.state.table.seats} if self.state.table is not None else {}
             # A stranger that only asks contests nothing yet: it may find us there, and take another address.
             self._claims.contest({vip: mac for vip, mac in others.has.items() if str(mac) not in nodes})
+            answers = list[ev.Input]()
             for probe in wanted:
                 own = vips[probe.group]
                 by = {nodes.get(str(others.has[vip]), "") for vip in own if vip in others.has} - {""}
                 too = {nodes.get(str(mac), str(mac)) for vip in own for mac in others.asks.get(vip, ())}
                 heard = min(by, default=""), min(too, default="")
-                self.tell(ev.Probed(probe.group, probe.epoch, asked_at, *heard))
+                answers.append(ev.Probed(probe.group, probe.epoch, asked_at, *heard))
+            self.tell(*answers)
 
-    async def _others(self, vips: Sequence[Address]) -> Others | None:
+    async def _others(self, vips: Sequence[Address], apart: float) -> Others | None:
         if not vips:
             return Others({}, {})
         try:
-            return await self._far.surroundings.who_has(vips, times=3 if len(vips) <= FEW else 1)
+            return await self._far.surroundings.who_has(vips, times=3 if len(vips) <= FEW else 1, every=apart)
         except Unreachable as error:
             log.warning("nobody can be asked who has the VIPs: %s", error, extra={"reason": Reason.LINK_DOWN})
             return None

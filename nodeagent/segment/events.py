@@ -190,10 +190,11 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Ask on the segment who has the VIPs of *group*: :class:`Probed`."""
+    """Ask on the segment who has the VIPs of *group*, thrice, so many seconds *apart*: :class:`Probed`."""
 
     group: str
     epoch: int
+    apart: float = 0.04
 
 
 @dataclass(frozen=True, slots=True)

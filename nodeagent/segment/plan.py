@@ -36,18 +36,22 @@ from nodeagent.segment.table import (
 )
 from roost.words import Reason
 
+QUESTIONS = 3  # who has a VIP, before it is claimed
+CLOSEST = 0.4  # hellos between two of them at the least
+
 
 def start(me: Me, settings: Settings | None = None) -> State:
     return State(me, settings or Settings())
 
 
-def step(state: State, now: float, happened: Input) -> tuple[State, tuple[Output, ...]]:
-    """What *happened* at *now* (raw seconds): the next state, and what to do, in this order.
+def step(state: State, now: float, *happened: Input) -> tuple[State, tuple[Output, ...]]:
+    """What *happened* at *now* (raw seconds), in that order: the next state, and what to do, in this order.
 
     Call it again with ``Tick`` at ``state.wake`` at the latest.
     """
     turn = _Turn(state, now)
-    turn.take_in(happened)
+    for each in happened:
+        turn.take_in(each)
     turn.plan()
     turn.order()
     turn.send_put()
@@ -424,5 +428,17 @@ class _Turn(Judging):
             again = Asking(group.epoch, self.now + 10 * state.settings.asking)
             self.wake = min(self.wake, again.again)
             self.change(asking={**state.asking, group.name: again})
-            self.out.append(Probe(group.name, group.epoch))
+            self.out.append(Probe(group.name, group.epoch, self.apart(group, free_at)))
         return False
+
+    def apart(self, group: Group, free_at: float) -> float:
+        """Seconds between two questions for *group*: as usual, or less, to be done when the wait is over.
+
+        Less only where witnesses have said that they feed those before no more: else the answers prove more than that
+        no stranger is there, and a wait may be over long since.
+        """
+        state, usual = self.state, self.state.settings.asking / QUESTIONS
+        before = [row for row in state.table.ended if row.tenure in group.after] if state.table is not None else []
+        if not before or state.wish is None or not all(self.answered(row.tenure, row.witnesses) for row in before):
+            return usual
+        return min(usual, max(CLOSEST * state.wish.profile.hello, (free_at - self.now) / QUESTIONS))

@@ -54,7 +54,7 @@ class Deaf:
         self.questions = 0
         self.anchor = True
 
-    async def who_has(self, vips: Sequence[Address], *, times: int) -> Others:
+    async def who_has(self, vips: Sequence[Address], *, times: int, every: float) -> Others:
         self.questions += 1
         return Others({vip: self.stations[vip] for vip in vips if vip in self.stations}, self.rivals)
 
@@ -107,7 +107,7 @@ class FakeAgent:
         self.tasks: list[asyncio.Task[object]] = []
 
     async def ask_once(self, vips: Sequence[Address]) -> Mapping[Address, Mac]:
-        return (await self.segment.who_has(vips, times=1)).has
+        return (await self.segment.who_has(vips, times=1, every=0.025)).has
 
     def claims_out(self, address: Address) -> bool:
         """Whether the kernel lets claims for *address* out."""
