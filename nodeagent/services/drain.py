@@ -1,13 +1,10 @@
 """Whether a node may take VIPs, and how gladly: by its Node object and its maintenance switch. No I/O."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+from roost import nodes
 from roost.kube.wire import Node, NodeAgentSpec
-from roost.words import AUTOSCALER_TAINT, EXCLUDE_LABEL, KARPENTER_TAINT, OUT_OF_SERVICE_TAINT, Reason
-
-LEAVING_TAINTS = (AUTOSCALER_TAINT, KARPENTER_TAINT, OUT_OF_SERVICE_TAINT)
-SHUTTING_DOWN = "node is shutting down"  # kubelet says so in condition Ready (pkg/kubelet/nodeshutdown)
+from roost.words import EXCLUDE_LABEL, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +40,7 @@ def fitness(node: Node | None, agent: NodeAgentSpec | None = None) -> Fitness:
     leaving = _maintenance(agent) or _leaving(node)
     if node is None:
         return Fitness(leaving)
-    return Fitness(leaving, excluded(node.metadata.labels), node.spec.unschedulable)
-
-
-def excluded(labels: Mapping[str, str]) -> bool:
-    """The label that keeps load balancers off a node; any value but a plain false counts (k8s.io/cloud-provider)."""
-    value = labels.get(EXCLUDE_LABEL)
-    return value is not None and value not in {"false", "False", "FALSE", "f", "F", "0"}
+    return Fitness(leaving, nodes.excluded(node.metadata.labels), node.spec.unschedulable)
 
 
 def _maintenance(agent: NodeAgentSpec | None) -> tuple[Reason, str] | None:
@@ -60,14 +51,5 @@ def _maintenance(agent: NodeAgentSpec | None) -> tuple[Reason, str] | None:
 
 
 def _leaving(node: Node | None) -> tuple[Reason, str] | None:
-    if node is None:
-        return Reason.DRAINING, "its Node object is gone"
-    taints = {taint.key for taint in node.spec.taints}
-    if taint := next((key for key in LEAVING_TAINTS if key in taints), ""):
-        return Reason.DRAINING, f"taint {taint}"
-    if node.metadata.deletion_timestamp:
-        return Reason.DRAINING, "its Node object is being deleted"
-    ready = next((condition for condition in node.status.conditions if condition.type == "Ready"), None)
-    if ready is not None and ready.status != "True" and SHUTTING_DOWN in ready.message:
-        return Reason.DRAINING, SHUTTING_DOWN
-    return None
+    why = nodes.leaving(node)
+    return (Reason.DRAINING, why) if why else None

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from nodeagent.services.drain import excluded
 from nodeagent.services.endpoints import ServiceKey
 from roost.kube.wire import Selector, VirtualIP, VirtualIPAnnounce
+from roost.nodes import excluded
 from roost.selectors import selects
 from roost.words import EXCLUDE_LABEL, Address, Reason
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from nodeagent.services.drain import SHUTTING_DOWN, Fitness, excluded, fitness
+from nodeagent.services.drain import Fitness, fitness
 from roost.kube.wire import Meta, Node, NodeAgentSpec, NodeCondition, NodeSpec, NodeStatus, Taint
+from roost.nodes import SHUTTING_DOWN, excluded
 from roost.words import EXCLUDE_LABEL, Reason
 
 
