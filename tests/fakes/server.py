@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from roost.kube import events, wire
+from roost.kube import events, wire, wire_bgp
 from roost.kube.resource import Resource
 from roost.kube.transport import Request, Response
 from tests.fakes import patches
 
 Json = dict[str, Any]
 
-KINDS = (*vars(wire).values(), events.EVENTS)
+KINDS = (*vars(wire).values(), *vars(wire_bgp).values(), events.EVENTS)
 EVERYTHING: tuple[Resource[Any], ...] = tuple(value for value in KINDS if isinstance(value, Resource))
-WITH_STATUS = {"services", "nodes", "addresspools", "virtualips", "segments", "nodeagents"}
+WITH_STATUS = {
+    "services", "nodes", "addresspools", "virtualips", "segments", "nodeagents", "bgppeers", "bgpadvertisements"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +236,8 @@ class Server:
             parts = parts[2:] if namespace else parts
             if parts[0] == resource.plural and (resource.namespaced or not namespace):
                 name, subresource = (*parts[1:], "", "")[:2]
+                if subresource not in {"", "status"}:
+                    continue  # /api/v1/namespaces/x/secrets is no part of a Namespace
                 return Target(resource, namespace, name, subresource)
         return None
 
