@@ -1,0 +1,95 @@
+"""What the room asks of a daemon, whether real or in memory: the interface, and where a daemon is."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from nodeagent.bgp.rules import Rule
+from nodeagent.bgp.steps import Have
+from nodeagent.bgp.values import Prefix, Session, Speaker
+
+DEFAULT = "unix:///run/roost/gobgpd.sock"
+
+
+class NotAccepted(Exception):
+    """The daemon said no to one call; the message is its own."""
+
+
+class Stopped(NotAccepted):
+    """It was told to stop, and takes nothing any more: it has to be restarted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where gobgpd listens for its API: unix:///path, or host:port, there with TLS once *ca* is given."""
+
+    target: str = DEFAULT
+    ca: str = ""  # a file in PEM, as the next two
+    cert: str = ""
+    key: str = ""
+
+    def __str__(self) -> str:
+        return self.target
+
+    @property
+    def secure(self) -> bool:
+        return bool(self.ca)
+
+    @property
+    def socket(self) -> Path | None:
+        """The file of a unix socket."""
+        kind, _, path = self.target.partition(":")
+        return Path("/" + path.lstrip("/")) if kind == "unix" else None
+
+    def secrets(self) -> tuple[bytes, bytes | None, bytes | None]:
+        """CA, key and certificate. Raises OSError."""
+        key = Path(self.key).read_bytes() if self.key else None
+        cert = Path(self.cert).read_bytes() if self.cert else None
+        return Path(self.ca).read_bytes(), key, cert
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a session of the daemon is."""
+
+    key: str
+    state: str
+    last_error: str = ""
+    advertised: int = 0
+    bfd: bool = False  # whether the daemon was told to, and can
+
+
+class Client(Protocol):
+    """A connection to a daemon. Each call raises Unreachable when it does not answer, NotAccepted when it says no."""
+
+    @property
+    def restartable(self) -> bool:
+        """Whether it can start again after `stop`."""
+        ...
+
+    async def have(self, paths: Mapping[Prefix, str] | None = None) -> Have:
+        """All that the daemon does now; *paths*, if given, are taken for what is in its table."""
+        ...
+
+    async def statuses(self) -> tuple[Status, ...]: ...
+    def watch(self) -> AsyncIterator[None]:
+        """Something happened to a session, again and again; Unreachable when the daemon ends."""
+        ...
+
+    async def start(self, speaker: Speaker) -> None: ...
+    async def stop(self) -> None:
+        """End every session such that routers keep no path, and forget everything."""
+        ...
+
+    async def set_rules(self, rules: Iterable[Rule]) -> None: ...
+    async def announce(self, paths: Iterable[tuple[Prefix, str]]) -> None: ...
+    async def withdraw(self, prefixes: Iterable[Prefix]) -> None: ...
+    async def add_peer(self, session: Session, address: str, *, restarting: bool) -> None: ...
+    async def delete_peer(self, address: str) -> None: ...
+    async def enable_peer(self, address: str) -> None: ...
+
+
+class Connect(Protocol):
+    def __call__(self, where: Endpoint) -> AbstractAsyncContextManager[Client]: ...

@@ -1,0 +1,234 @@
+"""What has to be done to a daemon so that it does what is wanted: the difference of two values. No I/O."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+
+from nodeagent.bgp.rules import Rule, UnknownCommunity, rules_of, tag_of
+from nodeagent.bgp.values import NextHops, Prefix, Session, Speaker, Treatment, Want
+
+FEW = 3  # paths that a line of the log names
+MARK = "roost"  # what the description of our sessions begins with
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A session, or a part of it, that this daemon cannot have; *whole*: nothing of it is done."""
+
+    key: str
+    reason: str
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A session as it stands in the daemon. *digest* is ours, written into its description; "": somebody else's."""
+
+    key: str
+    address: str  # of the router, with its zone if it has one
+    digest: str = ""
+    asn: int = 0
+    password: str = field(default="", repr=False)
+    enabled: bool = True
+    established: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Have:
+    """What a daemon does now. *speaker* None: it was not told to speak yet, and has nothing else."""
+
+    speaker: Speaker | None = None
+    rules: frozenset[Rule] | None = frozenset()  # None: the policies are not such as we make them
+    peers: Mapping[str, Peer] = field(default_factory=dict)
+    paths: Mapping[Prefix, str] = field(default_factory=dict)  # the tag of each
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    speaker: Speaker
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """The daemon has another AS or router id: it ends every session, forgets everything, and begins anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetRules:
+    rules: frozenset[Rule]
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Also replaces a path that is there with another tag."""
+
+    paths: tuple[tuple[Prefix, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    paths: tuple[Prefix, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AddPeer:
+    """*restarting*: the daemon forgot what it had said, and asks the router to keep it for now (RFC 4724)."""
+
+    session: Session
+    address: str
+    restarting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePeer:
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnablePeer:
+    address: str
+
+
+Step = Start | Restart | SetRules | Announce | Withdraw | AddPeer | DeletePeer | EnablePeer
+
+
+def steps(want: Want, have: Have, addresses: Mapping[str, str], *, complete: bool) -> Iterator[Step]:
+    """How to come from *have* to *want*, in order. Unless it is *complete*, nothing is taken away.
+
+    *addresses* of the routers, by session key; a session whose router has none yet waits. Rules before paths, paths
+    before sessions: a router that listens gets all of them at once, and no path is ever seen without its rule.
+    """
+    if want.speaker is None:
+        if complete and have.speaker is not None:
+            yield from _silence(have)
+        return
+    fresh = want.speaker != have.speaker
+    if fresh:
+        if have.speaker is not None:
+            if not complete:
+                return
+            yield Restart()
+        yield Start(want.speaker)
+        have = Have(speaker=want.speaker, rules=None)
+    yield from _speaking(want, have, addresses, complete=complete, fresh=fresh)
+
+
+def _silence(have: Have) -> Iterator[Step]:
+    """The daemon goes on, and says nothing to anybody."""
+    yield from (DeletePeer(peer.address) for peer in have.peers.values())
+    if have.paths:
+        yield Withdraw(tuple(have.paths))
+    if have.rules:
+        yield SetRules(frozenset())
+
+
+def _speaking(want: Want, have: Have, addresses: Mapping[str, str], *, complete: bool, fresh: bool) -> Iterator[Step]:
+    sessions = {key: session for key, session in want.sessions.items() if key in addresses}
+    tags = tags_of(want, sessions)
+    rules = frozenset(rules_of(sessions, dict(tags.values()), _bare(addresses)))
+    paths = {prefix: tag for prefix, (tag, _) in tags.items()}
+    if complete:
+        yield from (DeletePeer(peer.address) for key, peer in have.peers.items() if key not in want.sessions)
+    both = rules | _still_used(have, rules)
+    if have.rules != both:
+        yield SetRules(both)
+    if new := tuple((prefix, tag) for prefix, tag in paths.items() if have.paths.get(prefix) != tag):
+        yield Announce(new)
+    if complete and (gone := tuple(prefix for prefix in have.paths if prefix not in want.paths)):
+        yield Withdraw(gone)
+    if complete and both != rules:
+        yield SetRules(rules)
+    for key, session in sessions.items():
+        yield from _peer(session, addresses[key], have.peers.get(key), fresh=fresh)
+
+
+def tags_of(want: Want, sessions: Mapping[str, Session]) -> dict[Prefix, tuple[str, Treatment]]:
+    """The tag of each wanted path. One whose communities nobody can read is not announced."""
+    known: dict[int, tuple[str, Treatment] | None] = {}  # treatments are shared by many paths: each is read once
+    found = {}
+    for prefix, treatment in want.paths.items():
+        if id(treatment) not in known:
+            try:
+                known[id(treatment)] = (tag_of(treatment, sessions), treatment)
+            except UnknownCommunity:
+                known[id(treatment)] = None
+        tagged = known[id(treatment)]
+        if tagged is not None:
+            found[prefix] = tagged
+    return found
+
+
+def _still_used(have: Have, rules: Iterable[Rule]) -> frozenset[Rule]:
+    """Rules of tags that paths in the daemon still carry: they go after the last of these paths."""
+    used = set(have.paths.values()) - {rule.tag for rule in rules}
+    return frozenset(rule for rule in have.rules or () if rule.tag in used)
+
+
+def _bare(addresses: Mapping[str, str]) -> dict[str, str]:
+    return {key: address.partition("%")[0] for key, address in addresses.items()}
+
+
+def _peer(session: Session, address: str, peer: Peer | None, *, fresh: bool) -> Iterator[Step]:
+    if peer is None:
+        yield AddPeer(session, address, restarting=fresh and session.graceful_restart > 0)
+    elif not same(session, address, peer):
+        yield DeletePeer(peer.address)
+        yield AddPeer(session, address)
+    elif not peer.enabled:
+        yield EnablePeer(peer.address)
+
+
+def same(session: Session, address: str, peer: Peer) -> bool:
+    """Whether *peer* is what *session* asks for, as far as one can see."""
+    return (peer.digest, peer.password, peer.asn, peer.address) == (
+        digest(session, address),
+        session.password,
+        session.asn or 0,
+        address,
+    )
+
+
+def digest(session: Session, address: str) -> str:
+    """All of a session that cannot be changed without ending it; never anything of its password, nor its name."""
+    plain = replace(session, name="", password="", families=frozenset(), next_hops=NextHops())  # rules say next hops
+    return sha256(f"{plain!r} {sorted(session.families)} {address}".encode()).hexdigest()[:16]
+
+
+def describe(session: Session, address: str) -> str:
+    """The description that the daemon keeps for us: by it a restarted agent knows its sessions again."""
+    return f"{MARK} {digest(session, address)} {session.key}"
+
+
+def described(description: str) -> tuple[str, str] | None:
+    """Digest and key of a description of ours."""
+    match description.split():
+        case [mark, found, key] if mark == MARK:
+            return found, key
+        case _:
+            return None
+
+
+def told(step: Step) -> str:
+    """A step in words for the log."""
+    match step:
+        case Announce(paths):
+            text = f"announce {_some([str(prefix) for prefix, _ in paths])}"
+        case Withdraw(prefixes):
+            text = f"withdraw {_some([str(prefix) for prefix in prefixes])}"
+        case AddPeer(session, address):
+            text = f"begin the session {session.name} with {address}"
+        case DeletePeer(address):
+            text = f"end the session with {address}"
+        case EnablePeer(address):
+            text = f"enable the session with {address}"
+        case Start(speaker):
+            text = f"speak as AS {speaker.asn}, {speaker.router_id}"
+        case SetRules(rules):
+            text = f"{len(rules)} export rules"
+        case Restart():
+            text = "begin anew"
+    return text
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
