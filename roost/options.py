@@ -8,9 +8,9 @@ field somewhere in there, and has one name, made from the field's:
 * environment: the flag in capitals after the prefix, ``ROOST_NODE_NAME``. Lists have commas. Empty is unset.
 * file (YAML, ``--config``): the flag in camel case, ``nodeName``; or below the room, ``kube: {timeout: 5}``.
 
-``asn: int = dataclasses.field(default=65000, metadata=also("bgp_as"))`` is read from the environment by that name too,
-as another program has it, where our own name is not given. A field with ``repr=False`` is a secret: what was given for
-it is never shown.
+``asn: int = dataclasses.field(default=65000, metadata=values.also("bgp_as"))`` is read from the environment by that
+name too, as another program has it, where our own name is not given. A field with ``repr=False`` is a secret: what was
+given for it is never shown.
 
 ``health: health.Settings = health.Settings(health_port=9100)`` gives a room other defaults in one program.
 What follows a field as a docstring (or, failing that, as a comment on its line) is its help text. Checks that concern
@@ -35,13 +35,12 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import yaml
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from roost.values import item_of, kind, plain, read
+from roost.values import ALSO, item_of, kind, plain, read
 from roost.words import VERSION
 
 S = TypeVar("S")
 
 EXIT_USAGE = 2
-_ALSO = "roost.options.also"
 # What Kubernetes puts into every container for a Service called roost-…: not meant for us.
 SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?$")
 
@@ -76,11 +75,6 @@ class _Given:
 
 class _Wrong(Exception):
     """Something cannot be read; the message says what."""
-
-
-def also(*names: str) -> Mapping[str, Any]:
-    """Metadata of a field that has other *names* in the environment, too: those of a program that ours replaces."""
-    return {_ALSO: names}
 
 
 def load(
@@ -154,7 +148,7 @@ def _options(settings: type[Any], path: tuple[str, ...], instance: Any = None) -
         if dataclasses.is_dataclass(hint):
             yield from _options(typing.cast(type[Any], hint), here, None if default is dataclasses.MISSING else default)
         else:
-            aliases = field.metadata.get(_ALSO, ())
+            aliases = field.metadata.get(ALSO, ())
             yield Option(here, hint, default, texts.get(field.name, ""), "", aliases, not field.repr)
 
 

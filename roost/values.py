@@ -2,7 +2,7 @@
 
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -20,7 +20,13 @@ PARSERS: dict[Any, tuple[Callable[[str], Any], str]] = {
     IPv4Address | IPv6Address: (ip_address, "an IP address"),
     IPv4Network | IPv6Network: (ip_network, "an IP prefix"),
 }
+ALSO = "also"
 TRUE, FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
+
+
+def also(*names: str) -> Mapping[str, Any]:
+    """Metadata of a setting that has other *names* in the environment, too: those of a program that ours replaces."""
+    return {ALSO: names}
 
 
 @typing.runtime_checkable

@@ -8,7 +8,8 @@ from typing import Literal
 
 import pytest
 
-from roost.options import also, describe, load
+from roost.options import describe, load
+from roost.values import also
 from roost.words import Address
 
 
