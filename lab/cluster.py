@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 
-from lab.faults import Faults
+from lab.layer3 import Layer3
 from lab.probes import AskProbe, ClaimProbe, ClientProbe, RequestMeter
 
 
-class Lab(Faults):
-    """A rack in a box: cluster, backends, Roost's programs, faults, and the probes that watch."""
+class Lab(Layer3):
+    """A rack in a box: cluster, backends, Roost's programs, faults, routers, and the probes that watch."""
 
     def client(self, address: str, port: int = 80, *, where: str = "client", every: float = 0.010) -> ClientProbe:
         """A client that connects every *every* seconds until stopped (a context manager)."""

@@ -62,6 +62,7 @@ class Node:
     powered: bool = False
     anchor: Process | None = None
     processes: list[Process] = field(default_factory=list)
+    beyond: list[str] = field(default_factory=list)  # its routes to what is behind the lab's routers, for ip(8)
 
     @property
     def name(self) -> str:
@@ -71,6 +72,11 @@ class Node:
     def pid_file(self) -> Path:
         """Has the number of the process whose namespaces are the node's, in this life of it."""
         return self.work / "pid"
+
+    @property
+    def run_directory(self) -> Path:
+        """Its /run in this life, as the driver sees it."""
+        return self.work / f"run-{self.boot_id}"
 
     def leg(self, segment: str) -> Leg:
         return Leg(self.name, segment, FIRST_NODE - 1 + self.number)
@@ -94,7 +100,7 @@ class Node:
         machine.write_text(f"{self.machine_id}\n")
         boot.write_text(f"{self.boot_id}\n")
         ready.unlink(missing_ok=True)
-        run = self.work / f"run-{self.boot_id}"
+        run = self.run_directory
         (run / INSIDE.name).mkdir(parents=True)
         binds = [(machine, "/etc/machine-id"), (boot, BOOT_ID), (INSIDE, run / INSIDE.name), (run, "/run")]
         mounts = [f"mount --rbind {source} {target}" for source, target in binds]
@@ -115,7 +121,7 @@ class Node:
                 lines.append(f"route add {pod_cidr4(number)} via {leg.address4} dev mgmt")
                 if self.ipv6:
                     lines.append(f"route add {pod_cidr6(number)} via {leg.address6} dev mgmt")
-        return lines
+        return lines + self.beyond
 
     def restore(self, segment: str, numbers: range) -> None:
         """Give *segment* back what a link that was down at this end has lost: IPv6 addresses and all routes over it."""

@@ -1,0 +1,74 @@
+"""BGP in the lab: routers in front of the nodes, GoBGP beside the agents, and how connections are spread over nodes."""
+
+from collections.abc import Sequence
+
+from lab.faults import Faults
+from lab.network import ip, pod_cidr4, pod_cidr6
+from lab.routers.router import Place, Router
+from lab.routers.values import Kind, Setup
+from lab.speaker import Dial, Speaker, configuration
+from lab.spread import Spread, spread
+
+
+class Layer3(Faults):
+    """A cluster that routers can be put in front of."""
+
+    def start(self) -> None:
+        self.routers: dict[str, Router] = {}
+        self.speakers: dict[str, Speaker] = {}
+        super().start()
+
+    def close(self) -> None:
+        for router in self.routers.values():
+            router.close()
+        super().close()
+
+    # -- routers
+
+    def add_router(self, kind: Kind | str, setup: Setup | None = None, *, name: str = "") -> Router:
+        """A router that runs FRR or BIRD, on the data segment, with a client (``NAME-client``) behind it.
+
+        *name*: as *kind*. The client reaches nothing but through its router, and nodes reach the client so.
+        """
+        kind = Kind(kind)
+        place = Place(name or kind.value, len(self.routers))
+        router = Router(place, kind, setup or Setup(), self.work / place.name, ipv6=self.ipv6)
+        self.routers[router.name] = router
+        router.boot()
+        ways = place.ways(ipv6=self.ipv6)
+        for node in self.nodes.values():
+            node.beyond += ways
+            if node.powered:
+                ip(ways, node.name)
+        return router
+
+    # -- speakers
+
+    def start_speaker(
+        self, node: str, version: int = 3, *flags: str, asn: int = 65000, sessions: Sequence[Dial] = ()
+    ) -> Speaker:
+        """Start a bare gobgpd of *version* on *node*, after a former one ended; on the node its API is at SOCKET.
+
+        Without *sessions* it is unconfigured, as an agent expects it; with some it is a speaker of *asn* already.
+        """
+        former = self.speakers.get(node)
+        if former is not None and former.running:
+            raise ValueError(f"a speaker runs on {node} already")
+        own = str(self.nodes[node].leg("data").address4)
+        config = configuration(asn, own, sessions) if sessions else ""
+        speaker = Speaker(self.nodes[node], version, self.binaries, config, flags)
+        self.nodes[node].processes.append(speaker)
+        self.speakers[node] = speaker
+        speaker.wait_ready()
+        return speaker
+
+    # -- traffic
+
+    def spread(self, where: str, address: str, *, port: int = 80, count: int = 90) -> Spread:
+        """Open *count* connections from namespace *where*, and count who answered, and at which node they came in."""
+        nodes = {pod.name: pod.node.name for pod in self.pods.by_name.values()}
+        for name, node in self.nodes.items():
+            leg = node.leg("mgmt")
+            stand_ins = [leg.address4, leg.address6, pod_cidr4(node.number)[1], pod_cidr6(node.number)[1]]
+            nodes |= {str(address): name for address in stand_ins}
+        return spread(where, address, port, count, nodes)
