@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
+from cloudprovider.announcers import by_labels
 from cloudprovider.grants import Grants, Says
 from cloudprovider.mirror import Mirror
 from cloudprovider.model import Key
@@ -20,6 +21,7 @@ from cloudprovider.nodes import apply as nodes_apply
 from cloudprovider.nodes import plan as nodes_plan
 from cloudprovider.picture import Picture
 from cloudprovider.quiet import Quiet, Voice
+from cloudprovider.routers import Routers
 from cloudprovider.services.directions import is_trusted
 from cloudprovider.settings import Settings
 from roost.kube.client import Kube, Ok
@@ -43,6 +45,7 @@ from roost.kube.wire import (
     ServiceCIDR,
     VirtualIP,
 )
+from roost.kube.wire_bgp import BGPADVERTISEMENTS, BGPPEERS, BGPAdvertisement, BGPPeer
 from roost.process import Clock, keep
 
 log = logging.getLogger(__name__)
@@ -52,6 +55,15 @@ CALM = 1.0  # seconds without a write for a Service after which it counts as qui
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def _seats(segment: Segment | None) -> frozenset[tuple[str, str]]:
+    """Who sits at a table, and whether it lives."""
+    return (
+        frozenset((seat.node, seat.state) for seat in segment.status.seats)
+        if segment and segment.status
+        else frozenset()
+    )
 
 
 @dataclass(slots=True)
@@ -67,6 +79,7 @@ class Controller:
     picture: Picture = field(default_factory=Picture)
     grants: Grants = field(init=False)
     mirror: Mirror = field(init=False)
+    routers: Routers = field(init=False)
     voice: Voice = field(init=False)
     election: Election = field(init=False)
     reflectors: tuple[Reflector[Any], ...] = field(init=False)
@@ -84,6 +97,7 @@ class Controller:
             quiet,
             lambda key: key in self.grants.keys,
         )
+        self.routers = Routers(self.kube, self.picture, self.voice.say, self.clock, self.wall, quiet)
         self.grants = Grants(
             self.kube,
             self.picture,
@@ -103,6 +117,8 @@ class Controller:
             Reflector(self.kube, VIRTUALIPS, self._vip, self.clock),
             Reflector(self.kube, SEGMENTS, self._segment, self.clock),
             Reflector(self.kube, NODEAGENTS, self._agent, self.clock),
+            Reflector(self.kube, BGPPEERS, self._peer, self.clock),
+            Reflector(self.kube, BGPADVERTISEMENTS, self._advertisement, self.clock),
             Reflector(self.kube, SERVICES, self._service, self.clock),
         )
 
@@ -131,14 +147,17 @@ class Controller:
 
     async def _lead(self) -> NoReturn:
         self.mirror.start()
+        self.routers.start()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.mirror.mirror_services())
                 tasks.create_task(self.mirror.mirror_pools())
+                tasks.create_task(self.routers.mirror_peers())
+                tasks.create_task(self.routers.mirror_advertisements())
                 tasks.create_task(keep("leases of nodes", self._bury, self.clock))
                 await self.grants.lead()
         finally:
-            self.mirror.active = False
+            self.mirror.active = self.routers.active = False
         raise AssertionError("grants end only by being cancelled")
 
     # -- what is watched, and whom it concerns
@@ -158,12 +177,15 @@ class Controller:
         if new:
             if self.picture.vip(new):
                 self.grants.changed(before, self.picture.book.vips.get(name))
+                if before is None or before.spec != new.spec:
+                    self.routers.touch_advertisements()
             return
         gone = self.picture.no_vip(name, old)
         if old:
             self.picture.settled(old.metadata.uid)
         if gone:
             self.grants.changed(gone, None)
+            self.routers.touch_advertisements()
 
     def _pool(self, name: str, old: AddressPool | None, new: AddressPool | None) -> None:
         self.picture.pool(name, new)
@@ -172,6 +194,7 @@ class Controller:
         self.grants.look_at_all()
         for pool in (*self.picture.pools, name):  # they may overlap
             self.mirror.touch_pool(pool)
+        self.routers.touch_advertisements()
 
     def _namespace(self, name: str, old: Namespace | None, new: Namespace | None) -> None:
         if new is None:
@@ -190,6 +213,7 @@ class Controller:
             self.grants.wake()
             for pool in self.picture.pools:
                 self.mirror.touch_pool(pool)
+        self._announcer(name)
         if new is None:
             self._node_gone.set()
 
@@ -207,6 +231,8 @@ class Controller:
         else:
             self.picture.segments.pop(name, None)
         self.mirror.segment(name, old, new)
+        for node in _seats(old) ^ _seats(new):
+            self._announcer(node[0])
         self.grants.applied()
 
     def _agent(self, name: str, old: NodeAgent | None, new: NodeAgent | None) -> None:
@@ -215,7 +241,38 @@ class Controller:
         else:
             self.picture.agents.pop(name, None)
         self.mirror.agent(old, new)
+        self._announcer(name)
         self.grants.applied()
+
+    def _announcer(self, node: str) -> None:
+        """What a node is on layer 3 may have changed."""
+        before, after = self.picture.announcer(node)
+        if before == after:
+            return
+        self.mirror.announcer(before, after)
+        if before is None or not before.same_but_for_vips(after):
+            self.routers.touch_peers()
+            self.routers.touch_advertisements()
+
+    def _peer(self, name: str, old: BGPPeer | None, new: BGPPeer | None) -> None:
+        self.picture.peer(name, new)
+        if old and new and old.spec == new.spec:
+            return
+        self.routers.touch_peer(name)
+        if old is None or new is None:
+            self.routers.touch_advertisements()
+
+    def _advertisement(self, name: str, old: BGPAdvertisement | None, new: BGPAdvertisement | None) -> None:
+        self.picture.advertisement(name, new)
+        if old and new and old.spec == new.spec:
+            return
+        self.routers.touch_advertisement(name)
+        self.mirror.touch_layer3()
+        for pool in self.picture.pools:  # which of them nobody speaks of
+            self.mirror.touch_pool(pool)
+        for key, service in self.picture.services.items():
+            if by_labels(old, service.metadata.labels) is not by_labels(new, service.metadata.labels):
+                self.grants.look_at(key)
 
     # -- Leases of nodes that are gone
 

@@ -211,6 +211,8 @@ class Grants:
         asked = wish.read(service, picture.namespaces[key.namespace])
         if isinstance(asked, Refused):
             return standing, asked
+        selected = picture.selecting(service.metadata.labels)
+        asked = replace(asked, announcers=self.settings.announcers, advertisements=selected)
         return replace(standing, wish=asked), decide(picture.book, asked)
 
     def _remember(self, standing: plan.Standing, answer: Answer) -> None:

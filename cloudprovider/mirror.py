@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NoReturn
 
+from cloudprovider.announcers import Announcer
 from cloudprovider.grants import reference
 from cloudprovider.keys import Alarms
-from cloudprovider.model import FAMILY, EventType, Key
+from cloudprovider.model import FAMILY, HOLDER_ONLY, EventType, Key
 from cloudprovider.picture import Picture
 from cloudprovider.pools import apply as pools_apply
 from cloudprovider.pools import report
-from cloudprovider.quiet import Quiet
-from cloudprovider.services import announced, apply, reached
+from cloudprovider.quiet import Calm, Quiet
+from cloudprovider.services import announced, apply, layer3, reached
 from cloudprovider.services.wish import shown
 from roost import metrics
 from roost.kube.client import Kube, Ok
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 GATHER = 1.0  # seconds between a change and its mirror, so that many changes make one write
 LONGEST = 30.0  # seconds that a mirror waits for Services that wait for addresses
+CALM = 3.0  # seconds that nodes say nothing new before VIPs that many of them announce are looked at
 TRY_AGAIN = 5.0  # seconds after a write that failed; a conflict mostly wakes us sooner
 
 
@@ -46,8 +48,10 @@ class Mirror:
     _services: Alarms[Key] = field(init=False)
     _pools: Alarms[str] = field(init=False)
     _tables: dict[str, announced.Table] = field(default_factory=dict)
+    _calm: Calm = field(init=False)
 
     def __post_init__(self) -> None:
+        self._calm = Calm(self.clock, CALM, LONGEST)
         self._services, self._pools = Alarms(self.clock), Alarms(self.clock)
 
     def touch(self, key: Key) -> None:
@@ -91,6 +95,27 @@ class Mirror:
             if vip.spec.address in by_address:
                 self._touch_vip(name)
 
+    def announcer(self, before: Announcer | None, after: Announcer | None) -> None:
+        """A node that may announce on layer 3 is not what it was: its sessions, its labels, whether it lives.
+
+        With every node that comes up each VIP is announced by one more; all of that makes one write of it.
+        """
+        if before is None or not before.same_but_for_vips(after):
+            self.touch_layer3()
+        elif after and before.exceptions != after.exceptions:
+            self._calm.stir()  # which VIPs it is about, :meth:`agent` has seen
+
+    def touch_layer3(self) -> None:
+        """All VIPs that are announced on layer 3: what routers are told of them has changed, or who tells them."""
+        self._calm.stir()
+        for name, vip in self.picture.book.vips.items():
+            if layer3.is_announced_here(vip):
+                self._touch_vip(name)
+
+    def _is_restless(self, key: Key) -> bool:
+        """Whether VIPs of this Service wait for nodes that come and go."""
+        return self._calm.remaining() > 0 and any(map(layer3.is_announced_here, self.picture.book.claimed_by(key)))
+
     def _touch_all(self) -> None:
         for name in self.picture.book.vips:
             self._touch_vip(name)
@@ -111,6 +136,8 @@ class Mirror:
             await self.quiet.wait(LONGEST)
             if self.taken(key):
                 self.touch(key)
+            elif self._is_restless(key):
+                self._services.set(key, self._calm.remaining())
             else:
                 await self._mirror(key)
 
@@ -118,7 +145,7 @@ class Mirror:
         """Write what is seen of one Service's VIPs; a write that fails is done again with the next change, or later."""
         tables = [self._tables[name] for name in sorted(self._tables)]
         vips = self.picture.book.claimed_by(key)
-        sights = {vip.metadata.name: announced.look(vip, tables, self.picture.agents) for vip in vips}
+        sights = {vip.metadata.name: self._sight(vip, tables) for vip in vips}
         for vip in vips:
             if not await self._mirror_vip(vip, sights[vip.metadata.name]):
                 self._services.set(key, TRY_AGAIN)
@@ -137,6 +164,16 @@ class Mirror:
         self.picture.service(outcome.value)
         for said in announced.service_events(service, conditions):
             self.say(reference(service), said.type, said.reason, said.note, "Announce")
+
+    def _sight(self, vip: VirtualIP, tables: list[announced.Table]) -> announced.Sight:
+        if not layer3.is_announced_here(vip):
+            return announced.look(vip, tables, self.picture.agents)
+        seen, among = None, self.picture.announcers
+        if layer3.has_holder(vip):
+            seen = announced.look(vip, tables, self.picture.agents)
+        if vip.spec.announce.announcers == HOLDER_ONLY:
+            among = {name: one for name, one in among.items() if seen and name == seen.holder}
+        return layer3.look(vip, seen, layer3.spread(vip, among.values(), self.picture.advertisements.values()))
 
     async def _mirror_vip(self, vip: VirtualIP, sight: announced.Sight) -> bool:
         want = announced.vip_status(vip, sight, self.wall())
@@ -168,7 +205,7 @@ class Mirror:
         book = self.picture.book
         full = report.fills(book.pools[pool.metadata.name], book)
         _count(pool.metadata.name, full, self.picture.resting(pool.metadata.name))
-        around = report.cluster(self._cluster_cidrs())
+        around = report.cluster(self._cluster_cidrs(), self.picture.advertisements.values())
         want = report.status_of(pool, book, around, self.wall())
         if want == pool.status:
             return

@@ -10,6 +10,10 @@ FAMILY = {4: "IPv4", 6: "IPv6"}
 VERSION_OF = {"IPv4": 4, "IPv6": 6}
 
 
+LAYER2, BGP, ROUTING_TABLE = "Layer2", "BGP", "RoutingTable"  # protocols of a pool
+LAYER3 = frozenset({BGP, ROUTING_TABLE})
+EVERY_NODE, HOLDER_ONLY = "EveryEligibleNode", "HolderOnly"  # who announces on layer 3
+
 MANAGER = "roost-cloudprovider"  # of our fields: the API server takes it from the user agent
 
 
@@ -34,12 +38,14 @@ class Directions:
     """What a Service says of the nodes that announce it.
 
     *lease* is namespace/name: all VIPs that name it are held by one node. *alone* gives the Service a group of its own.
+    *announcers* is who announces it on layer 3; "" if it says nothing of that.
     *ignored* says which of its annotations are not followed, and why.
     """
 
     interface: str = ""
     lease: str = ""
     alone: bool = False
+    announcers: str = ""
     ignored: str = ""
 
 
@@ -49,6 +55,8 @@ class Wish:
 
     *families* are IP versions in the Service's order; *all_families* says that one of them alone is not enough.
     *requested* holds an address per version where the Service names one; *shown* are the addresses in its status.
+    *announcers* is who announces on layer 3 where neither Service nor pool says; *advertisements* are the
+    BGPAdvertisements that select it by its labels.
     """
 
     key: Key
@@ -62,6 +70,8 @@ class Wish:
     shown: tuple[Address, ...] = ()
     ports: tuple[ClaimPort, ...] = ()
     directions: Directions = Directions()
+    announcers: str = EVERY_NODE
+    advertisements: tuple[str, ...] = ()
 
     def request(self, version: int) -> Address | None:
         return next((address for address in self.requested if address.version == version), None)

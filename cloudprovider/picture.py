@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import TypeVar
 
+from cloudprovider.announcers import Announcer, announcer, by_labels
 from cloudprovider.model import Key
 from cloudprovider.pools.book import Book
 from cloudprovider.pools.pool import parsed
@@ -22,6 +23,7 @@ from roost.kube.wire import (
     Stored,
     VirtualIP,
 )
+from roost.kube.wire_bgp import BGPAdvertisement, BGPPeer
 from roost.words import Address, vip_address
 
 S = TypeVar("S", bound=Stored)
@@ -38,7 +40,10 @@ class Picture:
         self.agents: dict[str, NodeAgent] = {}
         self.nodes: dict[str, Node] = {}
         self.cidrs: dict[str, ServiceCIDR] = {}
+        self.peers: dict[str, BGPPeer] = {}
+        self.advertisements: dict[str, BGPAdvertisement] = {}
         self.book = Book()
+        self.announcers: dict[str, Announcer] = {}  # by node
         self._deleted: set[str] = set()  # uids that we know to be gone, although an event may still speak of them
         self._groups: dict[str, set[str]] = {}  # group → names of its VirtualIPs
 
@@ -92,6 +97,18 @@ class Picture:
                 self.pools[name] = new
                 self.book.pools[name] = parsed(new)
 
+    def peer(self, name: str, new: BGPPeer | None) -> None:
+        if new is None:
+            self.peers.pop(name, None)
+        elif self._is_news(self.peers.get(name), new):
+            self.peers[name] = new
+
+    def advertisement(self, name: str, new: BGPAdvertisement | None) -> None:
+        if new is None:
+            self.advertisements.pop(name, None)
+        elif self._is_news(self.advertisements.get(name), new):
+            self.advertisements[name] = new
+
     def node(self, name: str, new: Node | None) -> bool:
         """Enter a node; True if an address of the nodes changed."""
         if new is None:
@@ -108,6 +125,10 @@ class Picture:
             self.book.block(addresses)
         return changed
 
+    def selecting(self, labels: Mapping[str, str]) -> tuple[str, ...]:
+        """The names of the BGPAdvertisements whose serviceSelector selects these labels of a Service."""
+        return tuple(name for name, item in sorted(self.advertisements.items()) if by_labels(item, labels))
+
     def in_groups(self, groups: frozenset[str]) -> frozenset[str]:
         """The names of the VirtualIPs of these groups."""
         return frozenset(name for group in groups for name in self._groups.get(group, ()))
@@ -120,15 +141,35 @@ class Picture:
             if vip.spec.pool_name == pool and vip.spec.retain_until
         )
 
+    def announcer(self, node: str) -> tuple[Announcer | None, Announcer | None]:
+        """Look anew at a node as one that announces on layer 3: what it was, and what it is."""
+        before = self.announcers.pop(node, None)
+        after = announcer(self.nodes.get(node), self.agents.get(node), seated=self._seated(node))
+        if after:
+            self.announcers[node] = after
+        return before, after
+
+    def _seated(self, node: str) -> bool | None:
+        """Whether a node has a live seat at any table; None if it has no seat."""
+        states = {
+            seat.state
+            for segment in self.segments.values()
+            if segment.status
+            for seat in segment.status.seats
+            if seat.node == node
+        }
+        return "Live" in states if states else None
+
     def live_nodes(self) -> frozenset[str]:
-        """The nodes with a live seat at any table."""
-        return frozenset(
+        """The nodes with a live seat at any table, and those that speak BGP without one."""
+        seated = frozenset(
             seat.node
             for segment in self.segments.values()
             if segment.status
             for seat in segment.status.seats
             if seat.state == "Live"
         )
+        return seated | {name for name, one in self.announcers.items() if one.up and one.bgp}
 
     def applied(self) -> float:
         """The resourceVersion up to which every live node has applied VirtualIPs; infinite if none is live."""

@@ -38,6 +38,31 @@ class Quiet:
 
 
 @dataclass(slots=True)
+class Calm:
+    """Tells when others have stopped changing what is seen, so that what all of them change is written once.
+
+    *quiet*: seconds without a change that count as calm; *longest*: seconds after which it is not waited for any more.
+    """
+
+    clock: Clock
+    quiet: float
+    longest: float
+    _first: float = float("-inf")
+    _last: float = float("-inf")
+
+    def stir(self) -> None:
+        """Something changed just now."""
+        now = self.clock.now()
+        if self.remaining() <= 0:
+            self._first = now
+        self._last = now
+
+    def remaining(self) -> float:
+        """Seconds until it is calm, or too late to wait; 0 or less: it is now."""
+        return min(self._last + self.quiet, self._first + self.longest) - self.clock.now()
+
+
+@dataclass(slots=True)
 class Voice:
     """Warnings are said at once, good news when it is quiet."""
 

@@ -5,22 +5,29 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_network
 
-from cloudprovider.model import FAMILY, WARNING, Say
+from cloudprovider.announcers import covers
+from cloudprovider.model import BGP, FAMILY, WARNING, Say
 from cloudprovider.pools.book import Book
 from cloudprovider.pools.pool import Pool
 from cloudprovider.pools.ranges import IPV4, Range
 from roost.kube.wire import AddressPool, AddressPoolStatus, Capacity, Condition
+from roost.kube.wire_bgp import BGPAdvertisement
 from roost.words import Reason
 
 FULL, CALM = 0.90, 0.85  # nearly full above the first, until below the second
 LISTED = 5  # overlaps that a message names
 
 
+NO_ADVERTISEMENT = "NoAdvertisement"  # condition of a pool; not there where it says nothing
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What a pool must not overlap: CIDRs of the cluster, each with its name."""
+    """What is around the pools: CIDRs of the cluster, each with its name, which they must not overlap; and who tells
+    routers of them."""
 
     cidrs: tuple[tuple[str, Range], ...] = ()
+    advertisements: tuple[BGPAdvertisement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,7 @@ class Fill:
         return self.total - self.used
 
 
-def cluster(named: Iterable[tuple[str, str]]) -> Cluster:
+def cluster(named: Iterable[tuple[str, str]], advertisements: Iterable[BGPAdvertisement] = ()) -> Cluster:
     """From pairs of what it is ("ServiceCIDR kubernetes") and its text; text that is none is left out."""
     found: list[tuple[str, Range]] = []
     for name, text in named:
@@ -46,7 +53,7 @@ def cluster(named: Iterable[tuple[str, str]]) -> Cluster:
             continue
         item = Range(network.version, int(network.network_address), int(network.broadcast_address))
         found.append((f"{name} ({text})", item))
-    return Cluster(tuple(found))
+    return Cluster(tuple(found), tuple(advertisements))
 
 
 def fills(pool: Pool, book: Book) -> tuple[Fill, ...]:
@@ -61,12 +68,13 @@ def status_of(pool: AddressPool, book: Book, around: Cluster, now: datetime) -> 
     """AddressPool.status as it should be."""
     read = book.pools[pool.metadata.name]
     full = fills(read, book)
-    conditions = pool.status.conditions
-    for kind, (status, reason, message) in {
+    said = {
         "Ready": _ready(read),
         "Overlapping": _overlapping(read, book, around),
         "Exhausted": _exhausted(pool, full),
-    }.items():
+    } | _unadvertised(pool, around)
+    conditions = tuple(item for item in pool.status.conditions if item.type != NO_ADVERTISEMENT or item.type in said)
+    for kind, (status, reason, message) in said.items():
         conditions = _with(
             conditions,
             Condition(
@@ -96,6 +104,8 @@ def events(pool: AddressPool, want: AddressPoolStatus) -> tuple[Say, ...]:
         before = have.get(item.type)
         bad = item.status == ("False" if item.type == "Ready" else "True") or item.reason == Reason.NEARLY_FULL
         counted = item.type == "Exhausted"  # its message holds numbers that change all the time
+        if item.type == NO_ADVERTISEMENT:  # as with kube-vip, nothing to warn of
+            continue
         same = before and before.reason == item.reason and (counted or before.message == item.message)
         if bad and not same:
             out.append(Say(WARNING, "InvalidPool" if item.type == "Ready" else item.reason, item.message[:1024]))
@@ -124,6 +134,16 @@ def _overlapping(pool: Pool, book: Book, around: Cluster) -> tuple[str, str, str
             more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
             return "True", reason, f"overlaps {', '.join(found[:LISTED])}{more}"
     return "False", Reason.AS_EXPECTED, "overlaps nothing that is known"
+
+
+def _unadvertised(pool: AddressPool, around: Cluster) -> dict[str, tuple[str, str, str]]:
+    """Condition NoAdvertisement, where a pool goes to routers without anybody saying to which."""
+    if BGP not in pool.spec.announce.protocols:
+        return {}
+    if any(covers(advertisement, pool.metadata.name) for advertisement in around.advertisements):
+        return {}
+    told = "no BGPAdvertisement speaks of this pool: each VIP goes to all peers, by its own address alone"
+    return {NO_ADVERTISEMENT: ("True", Reason.DEFAULT_USED, told)}
 
 
 def _exhausted(pool: AddressPool, full: tuple[Fill, ...]) -> tuple[str, str, str]:

@@ -10,6 +10,7 @@ from cloudprovider.services import reached
 from cloudprovider.services.reached import NOT_ANNOUNCED, Reach
 from cloudprovider.services.status import note, stamp, with_condition
 from roost.kube.wire import (
+    Announcers,
     Claim,
     Condition,
     Group,
@@ -72,6 +73,8 @@ class Sight:
     via: str = ""
     reach: Reach = NOT_ANNOUNCED
     conflict: str = ""  # which stranger claims it too; empty: none
+    announcers: Announcers | None = None  # on layer 3
+    brief: str = ""  # the message for its Service, without what changes with every node; empty: the message itself
 
 
 def changed_groups(before: Segment | None, after: Segment | None) -> frozenset[str]:
@@ -182,7 +185,7 @@ def vip_status(vip: VirtualIP, sight: Sight, now: datetime) -> VirtualIPStatus:
         services=_services(vip.spec.claims),
         announced_by=sight.announced_by,
         via=sight.via,
-        announcers=have.announcers,
+        announcers=sight.announcers,
         conditions=conditions,
     )
 
@@ -230,7 +233,8 @@ def service_conditions(have: tuple[Condition, ...], sights: tuple[Sight, ...], n
     """The conditions of a Service with what is seen of its addresses; without addresses nothing is said of them."""
     if not sights:
         return tuple(item for item in have if item.type not in {ANNOUNCED, REACHABLE, CONFLICT})
-    have = with_condition(have, _condition(ANNOUNCED, _worst(sights), now))
+    told = [replace(sight, message=sight.brief or sight.message) for sight in sights]
+    have = with_condition(have, _condition(ANNOUNCED, _worst(told), now))
     have = with_condition(have, _condition(REACHABLE, _worst([sight.reach for sight in sights]), now))
     return _with_conflict(have, CONFLICT, sights, now)
 

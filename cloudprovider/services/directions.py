@@ -1,8 +1,8 @@
-"""What a Service says of the nodes that announce it: an interface, a lease that it shares, an election of its own."""
+"""What a Service says of the nodes that announce it: an interface, a lease that it shares, the holder alone or all."""
 
 from collections.abc import Mapping
 
-from cloudprovider.model import Directions, Refused
+from cloudprovider.model import EVERY_NODE, HOLDER_ONLY, Directions, Refused
 from roost import words
 from roost.kube.wire import Service
 from roost.words import Reason
@@ -24,12 +24,15 @@ def read(service: Service, namespace_labels: Mapping[str, str]) -> Directions | 
     """
     annotations = service.metadata.annotations
     alone = words.truthy(annotations, words.KUBE_VIP_ALONE)
+    announcers = annotations.get(words.ANNOUNCERS, "").strip() or (HOLDER_ONLY if alone else "")
+    if announcers not in {"", EVERY_NODE, HOLDER_ONLY}:
+        return _invalid(words.ANNOUNCERS, f"{announcers[:80]!r} is neither {EVERY_NODE} nor {HOLDER_ONLY}")
     if not is_trusted(namespace_labels):
         found = [key for key in FOR_TRUSTED if annotations.get(key, "").strip()]
         why = (
             f"not followed: {', '.join(found)}; namespace {service.metadata.namespace} is not labelled {words.AUTHORS}"
         )
-        return Directions(alone=alone, ignored=f"{why}=trusted" if found else "")
+        return Directions(alone=alone, announcers=announcers, ignored=f"{why}=trusted" if found else "")
     interface = annotations.get(words.KUBE_VIP_INTERFACE, "").strip()
     if interface == AUTO:
         interface = ""
@@ -40,7 +43,7 @@ def read(service: Service, namespace_labels: Mapping[str, str]) -> Directions | 
         lease = f"{service.metadata.namespace}/{lease}"
     if (lease and not all(lease.split("/", 1))) or lease.count("/") > 1:
         return _invalid(words.KUBE_VIP_LEASE, f"{lease[:80]!r} is neither a name nor namespace/name")
-    return Directions(interface, lease, alone)
+    return Directions(interface, lease, alone, announcers)
 
 
 def _may_be_interface(name: str) -> bool:

@@ -4,17 +4,20 @@ from hashlib import sha256
 
 import msgspec
 
-from cloudprovider.model import Directions, Granted, Wish
+from cloudprovider.model import BGP, EVERY_NODE, LAYER3, Directions, Granted, Wish
 from roost import words
 from roost.kube.wire import Claim, PoolAnnounce, Selector, Service, VirtualIPAnnounce, VirtualIPSpec
 
 BUNDLES = 128  # groups per announce profile: all VIPs of one move together
 NO_DIRECTIONS = Directions()
+MOST_ADVERTISEMENTS = 64  # of one VIP (the schema's maxItems)
 
 
 def spec_of(granted: Granted, wish: Wish, service: Service, others: tuple[Claim, ...] = ()) -> VirtualIPSpec:
     """The VirtualIP.spec that gives this address to this Service; *others* are claims that stay beside its own."""
-    announce = announce_of(granted.announce, service, wish.directions)
+    announce = announce_of(granted.announce, service, wish.directions, wish.announcers)
+    if BGP in announce.protocols:
+        announce = msgspec.structs.replace(announce, advertisements=wish.advertisements[:MOST_ADVERTISEMENTS])
     mine = Claim(namespace=wish.key.namespace, name=wish.key.name, uid=wish.uid, ports=wish.ports)
     return VirtualIPSpec(
         address=str(granted.address),
@@ -25,10 +28,16 @@ def spec_of(granted: Granted, wish: Wish, service: Service, others: tuple[Claim,
     )
 
 
-def announce_of(pool: PoolAnnounce, service: Service, directions: Directions = NO_DIRECTIONS) -> VirtualIPAnnounce:
-    """How an address of such a pool is announced for this Service."""
+def announce_of(
+    pool: PoolAnnounce, service: Service, directions: Directions = NO_DIRECTIONS, announcers: str = EVERY_NODE
+) -> VirtualIPAnnounce:
+    """How an address of such a pool is announced for this Service; *announcers* where neither of them says.
+
+    Who announces on layer 3 is said of VIPs that are announced there: no other changes its group for it.
+    """
     local = service.spec.external_traffic_policy == "Local"
     without = words.truthy(service.metadata.annotations, words.KUBE_VIP_WITHOUT_ENDPOINTS) and not local
+    layer3 = not LAYER3.isdisjoint(pool.protocols)
     return VirtualIPAnnounce(
         protocols=pool.protocols,
         interfaces=(directions.interface,) if directions.interface else pool.interfaces,
@@ -37,6 +46,7 @@ def announce_of(pool: PoolAnnounce, service: Service, directions: Directions = N
         health_check_node_port=service.spec.health_check_node_port if local else 0,
         include_excluded_nodes=pool.include_excluded_nodes,
         node_selector=pool.node_selector,
+        announcers=directions.announcers or pool.announcers or announcers if layer3 else EVERY_NODE,
     )
 
 
@@ -54,8 +64,12 @@ def group_of(announce: VirtualIPAnnounce, service: str, directions: Directions =
 
 
 def canonical(announce: VirtualIPAnnounce) -> str:
-    """The announce block as one text: what means the same reads the same, whatever its order."""
-    block = {
+    """The announce block as one text: what means the same reads the same, whatever its order.
+
+    A key that came later is in it only with another value than its default, or groups that exist would change. Which
+    BGPAdvertisements select a VIP says nothing of the nodes that may hold it.
+    """
+    block: dict[str, object] = {
         "protocols": sorted(announce.protocols),
         "interfaces": sorted(announce.interfaces),
         "trafficPolicy": announce.traffic_policy,
@@ -63,6 +77,8 @@ def canonical(announce: VirtualIPAnnounce) -> str:
         "includeExcludedNodes": announce.include_excluded_nodes,
         "nodeSelector": _selector(announce.node_selector),
     }
+    if announce.announcers != EVERY_NODE:
+        block["announcers"] = announce.announcers
     return msgspec.json.encode(block, order="sorted").decode()
 
 

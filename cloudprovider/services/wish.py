@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
+from typing import Literal
 
 from cloudprovider.model import FAMILY, VERSION_OF, Key, Refused, Wish
 from cloudprovider.services import directions
@@ -26,6 +27,10 @@ class Settings:
     rest_seconds: float = 60.0
     """Seconds that a released address is kept for a Service of the same namespace and name before others may have
     it; allocation.retainSeconds of its pool counts if it is longer."""
+
+    announcers: Literal["EveryEligibleNode", "HolderOnly"] = "EveryEligibleNode"
+    """Who announces by BGP and routing table where neither the Service (annotation roost.dev/announcers) nor its pool
+    says: every node that may, so that routers spread the traffic, or one of them (kube-vip: svc_election)."""
 
     def __post_init__(self) -> None:
         if self.rest_seconds < 0:

@@ -9,11 +9,11 @@ from roost.kube.wire import Meta, Service, ServicePort, ServiceSpec
 
 TRUSTED = {"roost.dev/service-authors": "trusted"}
 INTERFACE, LEASE = "kube-vip.io/serviceInterface", "kube-vip.io/leaseName"
-ALONE = "kube-vip.io/forcePerServiceElection"
+ALONE, ANNOUNCERS = "kube-vip.io/forcePerServiceElection", "roost.dev/announcers"
 
 
 def service(**annotations: str) -> Service:
-    names = {"interface": INTERFACE, "lease": LEASE, "alone": ALONE}
+    names = {"interface": INTERFACE, "lease": LEASE, "alone": ALONE, "announcers": ANNOUNCERS}
     meta = Meta(name="web", namespace="shop", annotations={names[key]: text for key, text in annotations.items()})
     return Service(metadata=meta, spec=ServiceSpec(type="LoadBalancer", ports=(ServicePort(port=80),)))
 
@@ -26,7 +26,15 @@ def service(**annotations: str) -> Service:
         pytest.param(service(interface="auto"), Directions(), id="any interface with the VIP's subnet"),
         pytest.param(service(lease="edge"), Directions(lease="shop/edge"), id="a lease of its namespace"),
         pytest.param(service(lease="infra/edge"), Directions(lease="infra/edge"), id="a lease of another namespace"),
-        pytest.param(service(alone="true"), Directions(alone=True), id="an election of its own"),
+        pytest.param(
+            service(alone="true"), Directions(alone=True, announcers="HolderOnly"), id="an election of its own"
+        ),
+        pytest.param(
+            service(alone="true", announcers="EveryEligibleNode"),
+            Directions(alone=True, announcers="EveryEligibleNode"),
+            id="a group of its own, and every node on layer 3",
+        ),
+        pytest.param(service(announcers=" HolderOnly "), Directions(announcers="HolderOnly"), id="the holder alone"),
         pytest.param(service(alone="no"), Directions(), id="no election of its own"),
     ],
 )
@@ -44,6 +52,11 @@ def test_directions_of_a_trusted_namespace(given: Service, expected: Directions)
         pytest.param(service(lease="a/b/c"), f"{LEASE}: 'a/b/c' is neither", id="two slashes"),
         pytest.param(service(lease="a/"), "is neither a name nor namespace/name", id="no name"),
         pytest.param(service(lease="/a"), "is neither a name nor namespace/name", id="no namespace"),
+        pytest.param(
+            service(announcers="everyone"),
+            f"{ANNOUNCERS}: 'everyone' is neither EveryEligibleNode nor HolderOnly",
+            id="announcers that are none",
+        ),
     ],
 )
 def test_directions_that_cannot_be_followed(given: Service, message: str) -> None:
@@ -72,3 +85,8 @@ def test_they_are_part_of_the_wish() -> None:
 def test_who_is_trusted() -> None:
     assert is_trusted(TRUSTED)
     assert not is_trusted({})
+
+
+def test_who_announces_a_service_is_its_authors_affair_everywhere() -> None:
+    answer = read(service(announcers="HolderOnly"), {})
+    assert answer == Directions(announcers="HolderOnly")

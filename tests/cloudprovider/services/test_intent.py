@@ -87,3 +87,51 @@ def test_what_means_the_same_has_one_profile(wanted: dict[str, str], interfaces:
 @given(st.text(min_size=1))
 def test_a_bundle_is_one_of_128(name: str) -> None:
     assert 0 <= int(group_of(VirtualIPAnnounce(), name).rpartition("-")[2]) < 128
+
+
+@pytest.mark.parametrize(
+    ("pool", "said", "setting", "expected"),
+    [
+        pytest.param(PoolAnnounce(protocols=("BGP",)), "", "EveryEligibleNode", "EveryEligibleNode", id="by default"),
+        pytest.param(PoolAnnounce(protocols=("BGP",)), "", "HolderOnly", "HolderOnly", id="the setting"),
+        pytest.param(
+            PoolAnnounce(protocols=("BGP",), announcers="EveryEligibleNode"),
+            "",
+            "HolderOnly",
+            "EveryEligibleNode",
+            id="the pool before the setting",
+        ),
+        pytest.param(
+            PoolAnnounce(protocols=("RoutingTable",), announcers="EveryEligibleNode"),
+            "HolderOnly",
+            "EveryEligibleNode",
+            "HolderOnly",
+            id="the Service before the pool",
+        ),
+        pytest.param(
+            PoolAnnounce(announcers="HolderOnly"), "HolderOnly", "HolderOnly", "EveryEligibleNode", id="layer 2 alone"
+        ),
+    ],
+)
+def test_who_announces_on_layer_3(pool: PoolAnnounce, said: str, setting: str, expected: str) -> None:
+    assert announce_of(pool, CLUSTER, Directions(announcers=said), setting).announcers == expected
+
+
+def test_the_keys_of_layer_3_change_no_group_that_exists() -> None:
+    plain, every = VirtualIPAnnounce(), VirtualIPAnnounce(announcers="EveryEligibleNode", advertisements=("a", "b"))
+    assert group_of(plain, "shop/web") == group_of(every, "shop/web") == "b-cadfa98c-70"
+    assert group_of(VirtualIPAnnounce(announcers="HolderOnly"), "shop/web") != group_of(plain, "shop/web")
+
+
+@pytest.mark.parametrize(
+    ("protocols", "expected"),
+    [
+        pytest.param(("BGP",), ("gold", "silver"), id="BGP"),
+        pytest.param(("Layer2",), (), id="layer 2"),
+        pytest.param(("RoutingTable",), (), id="routing table"),
+    ],
+)
+def test_advertisements_are_for_bgp(protocols: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    wish = Wish(Key("shop", "web"), "u", (4,), advertisements=("gold", "silver"))
+    granted = Granted(ip("192.0.2.1"), "prod", PoolAnnounce(protocols=protocols))
+    assert spec_of(granted, wish, CLUSTER).announce.advertisements == expected

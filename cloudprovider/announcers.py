@@ -1,0 +1,115 @@
+"""Who may announce on layer 3, and to which routers: what both the VIPs and the routers are looked at with. No I/O."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from roost import nodes
+from roost.kube.wire import AgentBGP, AgentProblem, AgentSession, Node, NodeAgent, Selector, VIPException
+from roost.kube.wire_bgp import BGPAdvertisement
+from roost.selectors import selects
+from roost.words import Reason
+
+ESTABLISHED = "Established"  # RFC 4271, section 8.2.2
+
+
+@dataclass(frozen=True, slots=True)
+class Announcer:
+    """A node with an agent. *up*: as far as is known, it lives. *bgp* None: its agent speaks no BGP."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    excluded: bool = False
+    leaving: bool = False
+    up: bool = True
+    bgp: AgentBGP | None = None
+    exceptions: Mapping[str, VIPException] = field(default_factory=dict)  # by address
+
+    def sessions(self, peers: frozenset[str] | None = None) -> tuple[AgentSession, ...]:
+        """Its sessions with these *peers*, by default all; a node that is down has none that counts."""
+        known = self.bgp.sessions if self.bgp else ()
+        return tuple(session for session in known if peers is None or session.peer in peers)
+
+    def is_established(self, session: AgentSession) -> bool:
+        return self.up and session.state == ESTABLISHED
+
+    def problem(self, peers: frozenset[str] | None = None) -> AgentProblem | None:
+        """Why it has no session with these *peers*, or with none at all."""
+        known = self.bgp.problems if self.bgp else ()
+        return next((one for one in known if not one.peer or peers is None or one.peer in peers), None)
+
+    def same_but_for_vips(self, other: "Announcer | None") -> bool:
+        """Whether nothing differs that concerns more than the VIPs that it makes exceptions of."""
+        return other is not None and self._face() == other._face()
+
+    def _face(self) -> tuple[object, ...]:
+        bgp = self.bgp
+        sessions = tuple((one.peer, one.remote, one.state, one.last_error) for one in bgp.sessions) if bgp else None
+        return (self.labels, self.excluded, self.leaving, self.up, sessions, bgp.problems if bgp else ())
+
+
+def announcer(node: Node | None, agent: NodeAgent | None, *, seated: bool | None) -> Announcer | None:
+    """A node as it announces on layer 3; None without Node or agent.
+
+    *seated*: whether it has a live seat at a table (None: it never had one). Where it never sat its kubelet tells
+    whether it lives, half a minute later.
+    """
+    if node is None or agent is None:
+        return None
+    return Announcer(
+        name=node.metadata.name,
+        labels=node.metadata.labels,
+        excluded=nodes.excluded(node.metadata.labels),
+        leaving=agent.spec.maintenance != "None" or bool(nodes.leaving(node)),
+        up=not nodes.lost(node) if seated is None else seated,
+        bgp=agent.status.bgp,
+        exceptions={item.vip: item for item in agent.status.vips.exceptions} if agent.status.vips else {},
+    )
+
+
+def select(selector: Selector | None, among: Iterable[Announcer]) -> tuple[Announcer, ...]:
+    return tuple(one for one in among if selects(selector, one.labels))
+
+
+def failure(announcer: Announcer, session: AgentSession) -> tuple[Reason, str]:
+    """Why a session that should be established is not; no times in it, so that it stays the same while it lasts."""
+    if not announcer.up:
+        return Reason.NODE_DOWN, "the node or its agent is down"
+    told = f"{session.peer} {session.state}"
+    return Reason.PEER_DOWN, f"{told}: {session.last_error}" if session.last_error else told
+
+
+# -- which VIPs go to which routers ------------------------------------------------------------------------------------
+
+
+def covers(advertisement: BGPAdvertisement, pool: str) -> bool:
+    """Whether it speaks of VIPs of this pool, if perhaps only of those of some Services."""
+    names = advertisement.spec.pool_names
+    return not names or pool in names
+
+
+def by_labels(advertisement: BGPAdvertisement | None, labels: Mapping[str, str]) -> bool:
+    """Whether it selects Services, and one with these *labels*."""
+    selector = advertisement.spec.service_selector if advertisement else None
+    return selector is not None and selects(selector, labels)
+
+
+def applies(advertisement: BGPAdvertisement, pool: str, selected: Iterable[str]) -> bool:
+    """Whether it speaks of a VIP of *pool* that the advertisements *selected* select by the labels of a Service."""
+    everything = advertisement.spec.service_selector is None
+    return covers(advertisement, pool) and (everything or advertisement.metadata.name in selected)
+
+
+def routers(
+    labels: Mapping[str, str], pool: str, selected: Iterable[str], advertisements: Iterable[BGPAdvertisement]
+) -> frozenset[str] | None:
+    """The BGPPeers that a node with these *labels* announces such a VIP to; None: all.
+
+    A pool that no BGPAdvertisement speaks of goes to all of them, as with kube-vip.
+    """
+    speaking = [one for one in advertisements if covers(one, pool)]
+    if not speaking:
+        return None
+    chosen = [one for one in speaking if applies(one, pool, selected) and selects(one.spec.node_selector, labels)]
+    if any(not one.spec.peer_names for one in chosen):
+        return None
+    return frozenset(name for one in chosen for name in one.spec.peer_names)
