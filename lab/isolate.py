@@ -61,6 +61,7 @@ def _first(command: Sequence[str]) -> NoReturn:
     _mount("proc", "/proc", "proc")
     _mount("sysfs", "/sys", "sysfs")
     _mount("tmpfs", "/run", "tmpfs", data="mode=755")
+    _mount("tmpfs", "/var/tmp", "tmpfs", data="mode=1777")  # FRR leaves a directory there for each of its processes
     Path("/run/netns").mkdir()
     INSIDE.mkdir()
     if not Path("/etc/machine-id").exists():  # containers have none, and each node needs a place for its own

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from lab.faults import Faults
 from lab.network import ip, pod_cidr4, pod_cidr6
-from lab.routers.router import Place, Router
-from lab.routers.values import Kind, Setup
+from lab.routers.daemon import Daemon
+from lab.routers.router import DAEMONS, Place, Router
+from lab.routers.values import Kind, Neighbour, Setup
 from lab.speaker import Dial, Speaker, configuration
 from lab.spread import Spread, spread
 
@@ -41,6 +42,23 @@ class Layer3(Faults):
             if node.powered:
                 ip(ways, node.name)
         return router
+
+    def start_redistributor(self, node: str, kind: Kind | str, to: Router, *, table: int = 198, asn: int = 0) -> Daemon:
+        """FRR or BIRD on *node*, as an administrator runs it there: passes the routes of *table* on to router *to*.
+
+        *asn*: its own; 0: the router's (iBGP). FRR reads IPv6 from the main table (254) only. It dies with its node.
+        """
+        one, kind = self.nodes[node], Kind(kind)
+        setup = Setup(
+            asn=asn or to.asn,
+            neighbours=(Neighbour(str(to.address4), asn=to.asn, passive=False),),
+            redistribute=table,
+            router_id=str(one.leg("data").address4),
+        )
+        daemon = DAEMONS[kind](f"{node}-{kind}", one.command(), one.run_directory, one.work, setup)
+        daemon.start()
+        one.processes += daemon.processes
+        return daemon
 
     # -- speakers
 

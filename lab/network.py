@@ -53,6 +53,12 @@ class Leg:
         return SUBNETS[self.segment][1][int(str(self.host), 16)]
 
     @property
+    def link_local(self) -> IPv6Address:
+        """What the kernel makes of the MAC (RFC 4291, appendix A)."""
+        octets = bytes.fromhex(self.mac.replace(":", ""))
+        return IPv6Address(b"\xfe\x80" + b"\0" * 6 + bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:])
+
+    @property
     def mac(self) -> str:
         """Locally administered, with the IPv4 address in it: the same after a power-on."""
         return "02:00:" + ":".join(f"{byte:02x}" for byte in self.address4.packed)

@@ -182,13 +182,16 @@ class Router:
         return {session.neighbour for session in self.daemon.sessions() if session.up}
 
     def kernel(self) -> dict[Prefix, frozenset[Address]]:
-        """What its kernel forwards for others: next hops by prefix, several where connections are spread."""
+        """What its kernel forwards for others: next hops by prefix, several where connections are spread.
+
+        A station's link-local address on the data segment, which routers prefer, is given as its global one.
+        """
         found: dict[Prefix, frozenset[Address]] = {}
         for family in ("-4", "-6"):
             for route in json.loads(run(["ip", family, "-netns", self.name, "-json", "route"])):
                 if route.get("protocol") in {"bgp", "bird"} and route["dst"] != "default":
                     prefix = ip_network(route["dst"])
-                    found[prefix] = found.get(prefix, frozenset()) | frozenset(_hops(route))
+                    found[prefix] = found.get(prefix, frozenset()) | frozenset(map(_global, _hops(route)))
         return found
 
     def watch(self) -> Watch:
@@ -218,6 +221,13 @@ class Router:
             alive=self.daemon.processes,
             every=0.05,
         )
+
+
+_STATIONS = {leg.link_local: leg.address6 for leg in (Leg("", "data", host) for host in range(1, 255))}
+
+
+def _global(hop: Address) -> Address:
+    return _STATIONS.get(hop, hop) if isinstance(hop, IPv6Address) else hop
 
 
 def _hops(route: dict[str, object]) -> list[Address]:
