@@ -1,6 +1,6 @@
 """What the room asks of a daemon, whether real or in memory: the interface, and where a daemon is."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,33 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Settings:
+    """Where the GoBGP daemon beside the agent is."""
+
+    bgp_api: str = DEFAULT
+    """Where gobgpd listens for its API: unix:///PATH, or HOST:PORT."""
+
+    bgp_api_ca: str = ""
+    """File with the CA of gobgpd's certificate (PEM). With it the API is spoken to through TLS."""
+
+    bgp_api_cert: str = ""
+    """File with the agent's own certificate for gobgpd's API (PEM)."""
+
+    bgp_api_key: str = ""
+    """File with the key of that certificate (PEM)."""
+
+    def __post_init__(self) -> None:
+        if bool(self.bgp_api_cert) != bool(self.bgp_api_key):
+            raise ValueError("bgp-api-cert and bgp-api-key belong together")
+        if self.bgp_api_cert and not self.bgp_api_ca:
+            raise ValueError("bgp-api-cert needs bgp-api-ca: without a CA there is no TLS")
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint(self.bgp_api, self.bgp_api_ca, self.bgp_api_cert, self.bgp_api_key)
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """How a session of the daemon is."""
 
@@ -91,5 +118,4 @@ class Client(Protocol):
     async def enable_peer(self, address: str) -> None: ...
 
 
-class Connect(Protocol):
-    def __call__(self, where: Endpoint) -> AbstractAsyncContextManager[Client]: ...
+Connect = Callable[[Endpoint], AbstractAsyncContextManager[Client]]

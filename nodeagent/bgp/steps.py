@@ -1,11 +1,11 @@
 """What has to be done to a daemon so that it does what is wanted: the difference of two values. No I/O."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from nodeagent.bgp.rules import Rule, UnknownCommunity, rules_of, tag_of
-from nodeagent.bgp.values import NextHops, Prefix, Session, Speaker, Treatment, Want
+from nodeagent.bgp.values import Attributes, NextHops, Prefix, Session, Speaker, Treatment, Want
 
 FEW = 3  # paths that a line of the log names
 MARK = "roost"  # what the description of our sessions begins with
@@ -125,53 +125,70 @@ def _silence(have: Have) -> Iterator[Step]:
 def _speaking(want: Want, have: Have, addresses: Mapping[str, str], *, complete: bool, fresh: bool) -> Iterator[Step]:
     sessions = {key: session for key, session in want.sessions.items() if key in addresses}
     tags = tags_of(want, sessions)
-    rules = frozenset(rules_of(sessions, dict(tags.values()), _bare(addresses)))
     paths = {prefix: tag for prefix, (tag, _) in tags.items()}
-    if complete:
+    rules = frozenset(rules_of(sessions, dict(tags.values()), _bare(addresses)))
+    if not complete:
+        yield from _more(have, rules, paths)
+    else:
         yield from (DeletePeer(peer.address) for key, peer in have.peers.items() if key not in want.sessions)
-    both = rules | _still_used(have, rules)
+        yield from _paths(have, rules, paths, keep=want.paths)
+    for key, session in sessions.items():
+        peer = have.peers.get(key)
+        if peer is None:
+            yield AddPeer(session, addresses[key], restarting=fresh and session.graceful_restart > 0)
+        elif complete:
+            yield from _changed(session, addresses[key], peer)
+
+
+def _more(have: Have, rules: frozenset[Rule], paths: Mapping[Prefix, str]) -> Iterator[Step]:
+    """What is missing; all that is there stays as it is, since whoever wants otherwise has not seen everything yet."""
+    old = have.rules or frozenset()
+    both = old | {rule for rule in rules if rule.name not in {rule.name for rule in old}}
+    if have.rules != both:
+        yield SetRules(both)
+    if new := tuple((prefix, tag) for prefix, tag in paths.items() if prefix not in have.paths):
+        yield Announce(new)
+
+
+def _paths(
+    have: Have, rules: frozenset[Rule], paths: Mapping[Prefix, str], *, keep: Collection[Prefix]
+) -> Iterator[Step]:
+    """Rules of tags that paths in the daemon carry still go after the last of these paths: nothing is without."""
+    used = set(have.paths.values()) - {rule.tag for rule in rules}
+    both = rules | {rule for rule in have.rules or () if rule.tag in used}
     if have.rules != both:
         yield SetRules(both)
     if new := tuple((prefix, tag) for prefix, tag in paths.items() if have.paths.get(prefix) != tag):
         yield Announce(new)
-    if complete and (gone := tuple(prefix for prefix in have.paths if prefix not in want.paths)):
+    if gone := tuple(prefix for prefix in have.paths if prefix not in keep):
         yield Withdraw(gone)
-    if complete and both != rules:
+    if both != rules:
         yield SetRules(rules)
-    for key, session in sessions.items():
-        yield from _peer(session, addresses[key], have.peers.get(key), fresh=fresh)
 
 
 def tags_of(want: Want, sessions: Mapping[str, Session]) -> dict[Prefix, tuple[str, Treatment]]:
     """The tag of each wanted path. One whose communities nobody can read is not announced."""
-    known: dict[int, tuple[str, Treatment] | None] = {}  # treatments are shared by many paths: each is read once
+    known: dict[frozenset[tuple[str, Attributes]], tuple[str, Treatment] | None] = {}  # many paths share a few
     found = {}
     for prefix, treatment in want.paths.items():
-        if id(treatment) not in known:
+        said = frozenset(treatment.items())
+        if said not in known:
             try:
-                known[id(treatment)] = (tag_of(treatment, sessions), treatment)
+                known[said] = (tag_of(treatment, sessions), treatment)
             except UnknownCommunity:
-                known[id(treatment)] = None
-        tagged = known[id(treatment)]
+                known[said] = None
+        tagged = known[said]
         if tagged is not None:
             found[prefix] = tagged
     return found
-
-
-def _still_used(have: Have, rules: Iterable[Rule]) -> frozenset[Rule]:
-    """Rules of tags that paths in the daemon still carry: they go after the last of these paths."""
-    used = set(have.paths.values()) - {rule.tag for rule in rules}
-    return frozenset(rule for rule in have.rules or () if rule.tag in used)
 
 
 def _bare(addresses: Mapping[str, str]) -> dict[str, str]:
     return {key: address.partition("%")[0] for key, address in addresses.items()}
 
 
-def _peer(session: Session, address: str, peer: Peer | None, *, fresh: bool) -> Iterator[Step]:
-    if peer is None:
-        yield AddPeer(session, address, restarting=fresh and session.graceful_restart > 0)
-    elif not same(session, address, peer):
+def _changed(session: Session, address: str, peer: Peer) -> Iterator[Step]:
+    if not same(session, address, peer):
         yield DeletePeer(peer.address)
         yield AddPeer(session, address)
     elif not peer.enabled:
