@@ -3,9 +3,19 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from cloudprovider.model import HOLDER_ONLY
 from roost import nodes
-from roost.kube.wire import AgentBGP, AgentProblem, AgentSession, Node, NodeAgent, Selector, VIPException
-from roost.kube.wire_bgp import BGPAdvertisement
+from roost.kube.wire import (
+    AgentBGP,
+    AgentProblem,
+    AgentSession,
+    Node,
+    NodeAgent,
+    Selector,
+    VIPException,
+    VirtualIPSpec,
+)
+from roost.kube.wire_bgp import BGPAdvertisement, BGPPeer
 from roost.selectors import selects
 from roost.words import Reason
 
@@ -33,9 +43,15 @@ class Announcer:
         return self.up and session.state == ESTABLISHED
 
     def problem(self, peers: frozenset[str] | None = None) -> AgentProblem | None:
-        """Why it has no session with these *peers*, or with none at all."""
+        """Why it has no session with these *peers*, or with nobody."""
+        known = [one for one in self.bgp.problems if not one.advertisement] if self.bgp else []
+        about = [one for one in known if one.peer and (peers is None or one.peer in peers)]
+        return next(iter(about or [one for one in known if not one.peer]), None)
+
+    def not_done(self, advertisement: str) -> AgentProblem | None:
+        """What it does not do of what a BGPAdvertisement says."""
         known = self.bgp.problems if self.bgp else ()
-        return next((one for one in known if not one.peer or peers is None or one.peer in peers), None)
+        return next((one for one in known if one.advertisement == advertisement), None)
 
     def same_but_for_vips(self, other: "Announcer | None") -> bool:
         """Whether nothing differs that concerns more than the VIPs that it makes exceptions of."""
@@ -99,17 +115,39 @@ def applies(advertisement: BGPAdvertisement, pool: str, selected: Iterable[str])
     return covers(advertisement, pool) and (everything or advertisement.metadata.name in selected)
 
 
-def routers(
-    labels: Mapping[str, str], pool: str, selected: Iterable[str], advertisements: Iterable[BGPAdvertisement]
-) -> frozenset[str] | None:
-    """The BGPPeers that a node with these *labels* announces such a VIP to; None: all.
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What people say of routers."""
 
-    A pool that no BGPAdvertisement speaks of goes to all of them, as with kube-vip.
-    """
-    speaking = [one for one in advertisements if covers(one, pool)]
-    if not speaking:
-        return None
-    chosen = [one for one in speaking if applies(one, pool, selected) and selects(one.spec.node_selector, labels)]
-    if any(not one.spec.peer_names for one in chosen):
-        return None
-    return frozenset(name for one in chosen for name in one.spec.peer_names)
+    peers: tuple[BGPPeer, ...] = ()
+    advertisements: tuple[BGPAdvertisement, ...] = ()
+
+    def routers(self, vip: VirtualIPSpec, announcer: Announcer, *, held: bool) -> frozenset[str] | None:
+        """The BGPPeers that a node announces *vip* to, holding it or not; None: all.
+
+        A pool that no BGPAdvertisement speaks of goes to all of them, as with kube-vip.
+        """
+        selected, for_all = vip.announce.advertisements, vip.announce.announcers != HOLDER_ONLY
+        speaking = [one for one in self.advertisements if covers(one, vip.pool_name)]
+        if not speaking:
+            return None
+        chosen = [
+            one
+            for one in speaking
+            if applies(one, vip.pool_name, selected)
+            and selects(one.spec.node_selector, announcer.labels)
+            and (held or (for_all and one.spec.announcers != HOLDER_ONLY))
+        ]
+        if any(not one.spec.peer_names for one in chosen):
+            return None
+        return frozenset(name for one in chosen for name in one.spec.peer_names)
+
+    def leaves_out(self, announcer: Announcer, routers: frozenset[str] | None) -> bool:
+        """Whether nobody wants a session of this node with any of *routers*. Where there is no BGPPeer at all, other
+        settings ask for the sessions, and whether they do is not known here."""
+        if routers is not None and not routers:
+            return True
+        if not self.peers or announcer.sessions(routers) or announcer.problem(routers):
+            return False
+        asked = [one for one in self.peers if routers is None or one.metadata.name in routers]
+        return not any(selects(one.spec.node_selector, announcer.labels) for one in asked)

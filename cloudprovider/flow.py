@@ -259,6 +259,7 @@ class Controller:
         if old and new and old.spec == new.spec:
             return
         self.routers.touch_peer(name)
+        self.mirror.touch_layer3()
         if old is None or new is None:
             self.routers.touch_advertisements()
 

@@ -173,7 +173,8 @@ class Mirror:
             seen = announced.look(vip, tables, self.picture.agents)
         if vip.spec.announce.announcers == HOLDER_ONLY:
             among = {name: one for name, one in among.items() if seen and name == seen.holder}
-        return layer3.look(vip, seen, layer3.spread(vip, among.values(), self.picture.advertisements.values()))
+        holder = seen.holder if seen else ""
+        return layer3.look(vip, seen, layer3.spread(vip, among.values(), self.picture.rules(), holder))
 
     async def _mirror_vip(self, vip: VirtualIP, sight: announced.Sight) -> bool:
         want = announced.vip_status(vip, sight, self.wall())

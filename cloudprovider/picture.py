@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import TypeVar
 
-from cloudprovider.announcers import Announcer, announcer, by_labels
+from cloudprovider.announcers import Announcer, Rules, announcer, by_labels
 from cloudprovider.model import Key
 from cloudprovider.pools.book import Book
 from cloudprovider.pools.pool import parsed
@@ -148,6 +148,10 @@ class Picture:
         if after:
             self.announcers[node] = after
         return before, after
+
+    def rules(self) -> Rules:
+        """What people say of routers, now."""
+        return Rules(tuple(self.peers.values()), tuple(self.advertisements.values()))
 
     def _seated(self, node: str) -> bool | None:
         """Whether a node has a live seat at any table; None if it has no seat."""

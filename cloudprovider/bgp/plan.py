@@ -158,7 +158,7 @@ def _matches(advertisement: BGPAdvertisement, vip: VirtualIP) -> bool:
 
 
 def _known(advertisement: BGPAdvertisement, around: Around) -> Condition:
-    """Condition Ready: whether all that it names is there."""
+    """Condition Ready: whether all that it names is there, and every node does what it says."""
     spec, generation = advertisement.spec, advertisement.metadata.generation
     for reason, kind, missing in (
         (Reason.UNKNOWN_PEER, "BGPPeer", sorted(set(spec.peer_names) - around.peers)),
@@ -166,13 +166,16 @@ def _known(advertisement: BGPAdvertisement, around: Around) -> Condition:
     ):
         if missing:
             return _condition(generation, reason, f"there is no {kind} {_listed(missing, ', ')}")
-    return _condition(generation, Reason.AS_EXPECTED, "all that it names is there", status="True")
+    for one in sorted(around.announcers, key=lambda one: one.name):
+        if problem := one.not_done(advertisement.metadata.name):
+            return _condition(generation, problem.reason, f"{one.name}: {problem.message}")
+    return _condition(generation, Reason.AS_EXPECTED, "all that it names is there, and done", status="True")
 
 
 # -- conditions --------------------------------------------------------------------------------------------------------
 
 
-def _condition(generation: int, reason: Reason, message: str, *, status: str = "False") -> Condition:
+def _condition(generation: int, reason: str, message: str, *, status: str = "False") -> Condition:
     return Condition(
         type="Ready",
         status=status,

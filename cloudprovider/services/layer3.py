@@ -4,12 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from cloudprovider.announcers import Announcer, failure, routers
+from cloudprovider.announcers import Announcer, Rules, failure
 from cloudprovider.model import BGP, HOLDER_ONLY, LAYER2, LAYER3, ROUTING_TABLE
 from cloudprovider.services.announced import SHORT, TOLD, WITHOUT_ENDPOINT, Sight
 from cloudprovider.services.reached import Reach
 from roost.kube.wire import AnnouncerException, Announcers, VirtualIP
-from roost.kube.wire_bgp import BGPAdvertisement
 from roost.selectors import selects
 from roost.words import Reason
 
@@ -50,20 +49,21 @@ class Spread:
         return reason, next(item.message for item in self.exceptions if item.reason == reason)
 
 
-def spread(vip: VirtualIP, announcers: Iterable[Announcer], advertisements: Iterable[BGPAdvertisement]) -> Spread:
+def spread(vip: VirtualIP, announcers: Iterable[Announcer], rules: Rules, holder: str = "") -> Spread:
     """Who of *announcers* announces *vip* now. Nodes about to go count only where there are no others."""
     known = sorted(announcers, key=lambda one: one.name)
-    why_not = {one.name: _aside(vip, one) for one in known}
+    routers = {one.name: rules.routers(vip.spec, one, held=one.name == holder) for one in known}
+    why_not = {one.name: _aside(vip, one, rules, routers[one.name]) for one in known}
     wanted = [one for one in known if not why_not[one.name]]
     if not wanted:
-        wanted = [one for one in known if one.leaving and not _aside(vip, replace(one, leaving=False))]
+        leaving = [one for one in known if one.leaving]
+        wanted = [one for one in leaving if not _aside(vip, replace(one, leaving=False), rules, routers[one.name])]
     names = {one.name for one in wanted}
     ready: list[str] = []
     exceptions: list[AnnouncerException] = []
     counted = established = 0
-    advertisements = tuple(advertisements)
     for one in wanted:
-        peers = routers(one.labels, vip.spec.pool_name, vip.spec.announce.advertisements, advertisements)
+        peers = routers[one.name]
         if BGP in vip.spec.announce.protocols:
             counted += len(one.sessions(peers))
             established += sum(one.is_established(session) for session in one.sessions(peers))
@@ -159,14 +159,15 @@ def via(vip: VirtualIP, found: Spread) -> str:
     return ", ".join(parts)
 
 
-def _aside(vip: VirtualIP, announcer: Announcer) -> str:
+def _aside(vip: VirtualIP, announcer: Announcer, rules: Rules, routers: frozenset[str] | None) -> str:
     """Why this node should not announce *vip*; "" if it should."""
     announce = vip.spec.announce
+    by_bgp_alone = BGP in announce.protocols and ROUTING_TABLE not in announce.protocols
     if announcer.excluded and not announce.include_excluded_nodes:
         return Reason.EXCLUDED
     if announcer.leaving:
         return Reason.DRAINING
-    if not selects(announce.node_selector, announcer.labels):
+    if not selects(announce.node_selector, announcer.labels) or (by_bgp_alone and rules.leaves_out(announcer, routers)):
         return Reason.NOT_SELECTED
     said = announcer.exceptions.get(vip.spec.address)
     return said.reason if said and said.reason in ASIDE else ""

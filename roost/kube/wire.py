@@ -436,10 +436,11 @@ class AgentSession(Struct, frozen=True, kw_only=True):
 
 
 class AgentProblem(Struct, frozen=True, kw_only=True):
-    """Why this node has no session with *peer*, or does not speak BGP at all (*peer* empty)."""
+    """Why this node has no session with *peer*, or does not do what an *advertisement* says; neither: with anybody."""
 
     reason: str
     peer: str = ""
+    advertisement: str = ""
     message: str = ""
 
 
