@@ -134,7 +134,7 @@ class Seat:
                 self._renewals.put_nowait(output)
             case ev.PutTable():
                 self._writes.put_nowait(output)
-            case ev.AskLease() | ev.AskTable() | ev.MarkLease():
+            case ev.AskLease() | ev.AskLeases() | ev.AskTable() | ev.MarkLease():
                 if output not in self._asked:
                     self._asked.add(output)
                     self._questions.put_nowait(output)
@@ -244,6 +244,8 @@ class Seat:
                 return ev.TableSeen(await self._api.read(), fresh=True)
             case ev.AskLease(node):
                 return ev.LeaseSeen(node, await self._api.read_lease(node), fresh=True)
+            case ev.AskLeases(version):
+                return ev.LeasesRead(version, await self._api.read_leases())
             case ev.MarkLease(node, tenure, version):
                 lease = self._leases.get(self._api.lease_key(node))
                 if lease is None or lease.metadata.resource_version != version:

@@ -72,6 +72,11 @@ class SegmentApi:
                 return None if found is None else view(found)
         return None
 
+    async def read_leases(self) -> dict[str, LeaseView]:
+        """All Leases that feed seats on this segment, by node, by a consistent read. Raises Unreachable, Denied."""
+        found = await self._kube.list(wire.LEASES, namespace=NODE_LEASE_NAMESPACE)
+        return {node: view(lease) for lease in found.items if (node := self.seen(lease))}
+
     async def renew(self, tenure: int, over: LeaseView | None) -> LeasePut:
         """Write the own Lease whole, *over* what was last seen of it; None: make it. A mark is never carried along.
 

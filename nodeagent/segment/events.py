@@ -62,6 +62,14 @@ class LeasesListed:
 
 
 @dataclass(frozen=True, slots=True)
+class LeasesRead:
+    """All Leases by nodes, as one consistent read found them that began after the table was seen at *version*."""
+
+    version: int
+    leases: Mapping[str, LeaseView]
+
+
+@dataclass(frozen=True, slots=True)
 class LeasePut:
     """The outcome of a renewal that was sent at *sent_at*."""
 
@@ -157,6 +165,7 @@ Input = (
     TableSeen
     | LeaseSeen
     | LeasesListed
+    | LeasesRead
     | LeasePut
     | MarkPut
     | TablePut
@@ -228,6 +237,13 @@ class AskLease:
 
 
 @dataclass(frozen=True, slots=True)
+class AskLeases:
+    """Read all Leases consistently, for the sake of a table at *version*: :class:`LeasesRead`."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class MarkLease:
     """Put the mark that ends *tenure* on another node's Lease, as it was at *resource_version*."""
 
@@ -269,6 +285,7 @@ Output = (
     | AnnounceAgain
     | PutLease
     | AskLease
+    | AskLeases
     | MarkLease
     | PutTable
     | AskTable

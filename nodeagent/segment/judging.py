@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from nodeagent.model import enders
-from nodeagent.segment.events import AskLease, MarkLease
+from nodeagent.segment.events import AskLease, AskLeases, MarkLease
 from nodeagent.segment.feeding import Feeding
 from nodeagent.segment.state import Watched
-from nodeagent.segment.table import Ended, Mode, Seat
+from nodeagent.segment.table import Ended, Mode, Seat, Table
 
 
 class Judging(Feeding):
@@ -22,8 +22,30 @@ class Judging(Feeding):
             if own or seat.mode is not Mode.LEASED or self.is_over(seat):
                 continue
             if seat.node not in self.state.watched:
-                self.watch(seat.node, Watched(None, self.now))
+                self.watch(seat.node, Watched(None, self.now, deleted=True))
             self.try_mark(seat.node, self.state.watched[seat.node], state.seen[seat.node][2])
+
+    def all_counted_out(self, table: Table) -> bool:
+        """Where no table is, whoever had a Lease may still claim: each is outwaited and marked first.
+
+        They are read once more for that: a seat of the lost table had its Lease before, which a watch may not show yet.
+        One that was deleted fed no permit since.
+        """
+        state, settings = self.state, self.state.settings
+        clear = state.read_by == int(table.resource_version)
+        if not clear and self.at(state.read_at):
+            self.change(read_at=self.now + settings.retry)
+            self.wake = min(self.wake, self.state.read_at)
+            self.out.append(AskLeases(int(table.resource_version)))
+        for node in {seat.node for seat in state.memory.live()} - state.watched.keys() if state.memory else ():
+            self.watch(node, Watched(None, self.now, deleted=True))
+        for node, watched in self.state.watched.items():
+            if watched.lease is None:
+                clear = (not watched.deleted or self.at(watched.since + settings.wait)) and clear
+            elif watched.lease.tenure and watched.lease.ended < watched.lease.tenure:
+                clear = False
+                self.try_mark(node, watched, 0.0)
+        return clear
 
     def try_mark(self, node: str, watched: Watched, first_seen: float) -> None:
         settings = self.state.settings

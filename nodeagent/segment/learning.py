@@ -17,6 +17,7 @@ from nodeagent.segment.events import (
     LeasePut,
     LeaseSeen,
     LeasesListed,
+    LeasesRead,
     LeaseView,
     MarkPut,
     NoAnswer,
@@ -65,8 +66,8 @@ class Learning:
                 self.shown(table, fresh=fresh)
             case LeaseSeen(node, lease, fresh):
                 self.see_lease(node, lease, fresh=fresh)
-            case LeasesListed():
-                self.change(listed=True)
+            case LeasesListed() | LeasesRead():
+                self.see_leases(happened)
             case LeasePut():
                 self.renewed(happened)
             case MarkPut(node, answer, lease):
@@ -347,7 +348,17 @@ class Learning:
         marked = None
         if lease is not None and lease.ended:
             marked = known.marked_since if known.marked_since is not None else self.now
-        self.watch(node, Watched(lease, self.now, marked))
+        self.watch(node, Watched(lease, self.now, marked, deleted=lease is None))
+
+    def see_leases(self, seen: LeasesListed | LeasesRead) -> None:
+        """All of them were seen one by one, or here they are."""
+        if isinstance(seen, LeasesListed):
+            self.change(listed=True)
+            return
+        self.touch()
+        for node, lease in seen.leases.items():
+            self.see_lease(node, lease, fresh=False)
+        self.change(read_by=seen.version)
 
     def watch(self, node: str, watched: Watched) -> None:
         self.change(watched={**self.state.watched, node: watched})

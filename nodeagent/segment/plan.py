@@ -115,7 +115,7 @@ class _Turn(Judging):
                 return True
         if not state.listed or state.wish is None or state.doubted:
             return False
-        if not (table.made or self.all_counted_out()):
+        if not (table.made or self.all_counted_out(table)):
             return False
         self.hold(frozenset())
         self.change(tenure=self.free_tenure(table), adoptable=False, adopting=0, renewed_for=0, renew_at=self.now)
@@ -171,15 +171,6 @@ class _Turn(Judging):
             leases = (watched.lease.tenure for watched in state.watched.values() if watched.lease is not None)
             others = max([others, *leases])
         return max(table.next_tenure, own + 1, others + 1)
-
-    def all_counted_out(self) -> bool:
-        """Where no table is, whoever has a Lease may still claim: each is outwaited and marked first."""
-        clear = True
-        for node, watched in self.state.watched.items():
-            if watched.lease is not None and watched.lease.tenure and watched.lease.ended < watched.lease.tenure:
-                clear = False
-                self.try_mark(node, watched, 0.0)
-        return clear
 
     def renew(self) -> None:
         state = self.state

@@ -55,6 +55,7 @@ class Watched:
     lease: LeaseView | None
     since: float
     marked_since: float | None = None
+    deleted: bool = False  # it is missing, and was there or must have been
     try_at: float = 0.0  # no new try to mark or read it before
 
 
@@ -117,6 +118,8 @@ class State:
     ended_seen: Mapping[int, float] = field(default_factory=dict)  # ended tenure -> first seen
     watched: Mapping[str, Watched] = field(default_factory=dict)
     listed: bool = False
+    read_by: int = 0  # the version of a lost table after which all Leases were read
+    read_at: float = 0.0  # not again before
     # the own Lease
     lease: LeaseView | None = None
     lease_in_flight: bool = False

@@ -164,7 +164,7 @@ def remade(memory: Table, now: Table) -> Table:
     rows |= {s.tenure: Ended(s.tenure, s.node, s.mode, s.witnesses) for s in memory.live() if s.mode is not Mode.LEASED}
     groups = []
     for group in memory.groups:
-        after = (*group.after, group.tenure) if group.tenure in rows else group.after
+        after = tuple(dict.fromkeys((*group.after, group.tenure))) if group.tenure in rows else group.after
         groups.append(replace(group.to(0), after=after))
     named = {tenure for group in groups for tenure in group.after}
     kept = tuple(row for row in rows.values() if row.tenure in named)

@@ -120,6 +120,9 @@ class Requests:
                 return mark, lambda a: ev.MarkPut(name, *a), ev.MarkPut(name, unknown)
             case ev.AskLease(name):
                 return lambda: store.view(name), lambda a: ev.LeaseSeen(name, a, fresh=True), ev.NoAnswer()
+            case ev.AskLeases(version):
+                views = lambda: {name: lease.view for name, lease in store.leases.items()}  # noqa: E731  # as above
+                return views, lambda found: ev.LeasesRead(version, found), ev.NoAnswer()
         return store.read_table, lambda table: ev.TableSeen(table, fresh=True), None
 
 

@@ -20,12 +20,12 @@ TURN = plan._Turn  # the one place where a step is taken
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """*sentence* says what is left out; *schedule* names the one that catches it, by *caught* ("": any invariant)."""
+    """*sentence* says what is left out; *schedule* names the one that catches it, by one of *caught*."""
 
     sentence: str
     schedule: str
     patches: Callable[[], list[Any]]
-    caught: str = ""
+    caught: str | tuple[str, ...] = ""  # how what is wrong begins; "": anything
 
 
 @contextmanager
@@ -196,6 +196,23 @@ def _chosen_for_good(original: Callable[..., Any]) -> Callable[..., Any]:
     return look
 
 
+def _without_reading(original: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(turn: Any, table: Any) -> bool:
+        turn.change(read_by=int(table.resource_version))
+        return bool(original(turn, table))
+
+    return counted
+
+
+def _deleted_is_over(original: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(turn: Any, table: Any) -> bool:
+        watched = turn.state.watched
+        turn.change(watched={node: replace(each, deleted=False) for node, each in watched.items()})
+        return bool(original(turn, table))
+
+    return counted
+
+
 def _without_probes(original: Callable[..., Any]) -> Callable[..., Any]:
     def may_claim(turn: Any, group: Any) -> bool:
         turn.change(cleared={**turn.state.cleared, group.name: group.epoch})
@@ -289,7 +306,7 @@ MUTATIONS: dict[str, Mutation] = {
         "who holds on may make a permit that had lapsed",
         "hold_again",
         lambda: [_method(node.Pulse, "permit", _anew)],
-        "I1",
+        ("I1", "I2"),  # the heir claims still, or did a moment ago
     ),
     "stalled_witness_votes": Mutation(
         "a witness that was stalled itself speaks up at once",
@@ -323,6 +340,24 @@ MUTATIONS: dict[str, Mutation] = {
         "who chose a tenure by a table that was lost since makes it anew with that",
         "chosen_and_cleared",
         lambda: [_method(TURN, "look_at_own_row", _chosen_for_good)],
+        "I1",
+    ),
+    "maker_does_not_ask": Mutation(
+        "who makes a table anew without the memory of it claims what it gets without asking",
+        "made_without_memory",
+        lambda: [_method(TURN, "may_claim", _without_probes)],
+        "I1",
+    ),
+    "leases_by_a_watch": Mutation(
+        "who makes a table anew counts out the Leases that it knows of",
+        "sat_down_unseen",
+        lambda: [_method(TURN, "all_counted_out", _without_reading)],
+        "I1",
+    ),
+    "deleted_is_over": Mutation(
+        "who makes a table anew takes a Lease that was deleted for one that feeds no permit",
+        "all_deleted",
+        lambda: [_method(TURN, "all_counted_out", _deleted_is_over)],
         "I1",
     ),
     "rest_cut_short": Mutation(

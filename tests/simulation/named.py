@@ -165,6 +165,48 @@ NAMED: dict[str, Named] = {
             f.TableCleared(AT + 2.0),
         ),
     ),
+    "sat_down_unseen": Named(
+        "7: the same with an heir that did not see who sat down, and got the group, before the Segment lost its status",
+        _of(
+            f.Power(AT, 3.0, "other1"),
+            f.LeaseDeleted(AT + 0.5, "other1"),
+            f.Cut(AT, 25.0, "other1", "holder"),
+            f.Cut(AT, 25.0, "other1", "heir"),
+            f.Lag(AT + 2.5, 30.0, "heir", 36.0),
+            f.ApiCut(AT + 2.6, 4.45, "heir"),
+            f.Refit(AT + 5, 25.0, "g0", ("other1",)),
+            f.Lag(AT + 6.5, 30.0, "other1", 36.0),
+            f.ApiCut(AT + 6.9, 20.0, "holder"),
+            f.TableCleared(AT + 7),
+        ),
+    ),
+    "edited_and_cleared": Named(
+        "7: somebody gives a dead holder its group back by hand, and the Segment loses its status just then",
+        _of(f.Power(AT, 30.0, "holder"), f.TableEdited(AT + 1.0, "g0", "holder"), f.TableCleared(AT + 1.02), nodes=2),
+    ),
+    "made_without_memory": Named(
+        "7: holder and witness do not see that the Segment lost its status, and who makes it anew has just booted",
+        _of(
+            f.Power(AT, 3.0, "heir"),
+            f.Lag(AT + 1, 25.0, "holder", 24.0),
+            f.Lag(AT + 1, 25.0, "other1", 24.0),
+            f.TableCleared(AT + 2),
+            f.Cut(AT + 1, 25.0, "other1", "heir"),
+        ),
+    ),
+    "all_deleted": Named(
+        "7: the Leases are deleted, and the Segment, and the holder neither sees it nor hears the heir",
+        _of(
+            f.Deaf(0.0, 40.0),
+            f.Cut(AT, 20.0, "holder", "heir"),
+            f.ApiCut(AT, 12.0, "holder"),
+            f.LeaseDeleted(AT + 0.1, "holder"),
+            f.LeaseDeleted(AT + 0.1, "heir"),
+            f.TableCleared(AT + 0.15),
+            nodes=2,
+            hold=False,
+        ),
+    ),
     "table_restored": Named(
         "7: the Segment is restored from a copy 5 s old", _of(f.Leave(AT, 2.0, "holder"), f.TableRestored(AT + 4, 5.0))
     ),

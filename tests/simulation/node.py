@@ -236,7 +236,7 @@ class Agent(Process):
                 node.to_pulse(orders)
             case ev.Hold(groups):
                 node.hold(groups, self.table)
-            case ev.PutTable() | ev.PutLease() | ev.MarkLease() | ev.AskTable() | ev.AskLease():
+            case ev.PutTable() | ev.PutLease() | ev.MarkLease() | ev.AskTable() | ev.AskLease() | ev.AskLeases():
                 world.requests.ask(node, output)
             case ev.Probe() | ev.AskAnchor() | ev.LookRound():
                 world.ask_around(node, output)

@@ -22,8 +22,9 @@ from tests.simulation.strikes import Strikes
 
 BEGIN = 100.0  # world seconds
 DELAYS = (0.0003, 0.0003, 0.001, 0.001, 0.003, 0.02)  # of a frame
-PROBES = (0.0, 0.04, 0.08)  # when an heir's probes go out; 40 ms later it counts the answers
-SPAN = 0.12
+PROBES = 3  # questions, and after each the same time for answers
+APART = 0.04  # where a step does not say how far
+SPAN = PROBES * APART
 ANCHOR = 2.0  # seconds between two questions to the anchors
 
 
@@ -154,26 +155,26 @@ class World:
         """Frames that an agent sends, and what it makes of the answers."""
         life, asked_at = node.agent.life, node.raw()
         match wanted:
-            case ev.Probe(group, epoch):
+            case ev.Probe(group, epoch, apart):
                 asking = Asking(node, group)
                 self.asking.append(asking)
-                for wait in PROBES:
-                    self.after(wait, self._probe, node, group, asking.answers)
+                for number in range(PROBES):
+                    self.after(number * apart, self._probe, node, group, asking.answers)
 
                 def asked_all() -> None:
                     self.asking.remove(asking)
                     by, too = min(asking.answers, default=""), min(asking.rivals, default="")
                     node.agent.post(life, ev.Probed(group, epoch, asked_at, by, too))
 
-                self.after(SPAN, asked_all)
+                self.after(PROBES * apart, asked_all)
             case ev.AskAnchor():
                 self._ask_anchor(node, life)
             case ev.LookRound():
                 others: list[str] = []
                 asked = self.now
-                for wait in PROBES:
+                for number in range(PROBES):
                     for group in sorted(node.kernel.held):
-                        self.after(wait, self._probe, node, group, others)
+                        self.after(number * APART, self._probe, node, group, others)
 
                 def looked() -> None:
                     fine = self.anchor_answers(node) and not others

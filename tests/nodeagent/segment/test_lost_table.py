@@ -7,24 +7,27 @@ import pytest
 from nodeagent.model import Here, Over
 from nodeagent.segment.events import (
     Answer,
+    AskLeases,
     AskTable,
     Hold,
     Input,
     LeasePut,
     LeaseSeen,
     LeasesListed,
+    LeasesRead,
     LeaseView,
     Output,
     PutLease,
     PutTable,
     TableSeen,
+    Tick,
     Wish,
 )
 from nodeagent.segment.plan import start, step
-from nodeagent.segment.state import Me, State
+from nodeagent.segment.state import Me, Settings, State
 from nodeagent.segment.table import Group, Mode, Seat, SeatState, Table
 
-NOW = 50.0
+NOW, SETTINGS = 50.0, Settings()
 OWN = Seat(
     "n1", 1, 2, "boot", "machine-n1", "02:00:00:00:00:01", ("10.60.0.1",), True, Mode.WITNESSED, witnesses=("n2",)
 )
@@ -86,12 +89,27 @@ def test_a_tenure_chosen_by_a_table_that_is_lost_makes_no_table() -> None:
     assert not any(isinstance(each, PutTable) for each in out)
 
 
-def test_who_makes_a_table_is_not_disturbed_by_a_look_at_the_same_one() -> None:
+def test_who_makes_a_table_reads_all_leases_first() -> None:
     marked = (LeaseSeen("n1", LeaseView("7", 1, 1)), LeaseSeen("n2", LeaseView("8", 2, 2)))
-    chosen, _ = heard(begun("another boot"), *marked, TableSeen(LOST))
+    waiting, out = heard(begun("another boot"), *marked, TableSeen(LOST))
+    assert AskLeases(6) in out
+    known = {"n1": LeaseView("7", 1, 1), "n2": LeaseView("8", 2, 2)}
+    unseen, _ = heard(waiting, LeasesRead(6, {**known, "n3": LeaseView("6", 2)}))
+    assert unseen.tenure == 0, "n3 sat down before the table was lost, and may claim"
+    stale, _ = heard(waiting, LeasesRead(5, known))
+    assert stale.tenure == 0, "a seat of this table may have come later"
+    chosen, _ = heard(waiting, LeasesRead(6, known))
     assert chosen.tenure == 3, "everybody is counted out"
     chosen, _ = heard(chosen, TableSeen(LOST, fresh=True))
-    assert chosen.tenure == 3
+    assert chosen.tenure == 3, "the same table says nothing new"
+
+
+def test_a_lease_that_was_deleted_is_outwaited_too() -> None:
+    waiting, _ = heard(begun("another boot"), LeaseSeen("n1", LeaseView("7", 1, 1)), LeaseSeen("n2", None, fresh=True))
+    waiting, _ = heard(waiting, TableSeen(LOST), LeasesRead(6, {"n1": LeaseView("7", 1, 1)}))
+    assert waiting.tenure == 0, "n2 renewed it just before, for all we know"
+    over, _ = step(waiting, NOW + SETTINGS.wait, Tick())
+    assert over.tenure == 3
 
 
 def test_who_is_called_over_looks_at_the_table_before_it_chooses() -> None:

@@ -19,6 +19,7 @@ from nodeagent.segment.table import (
     gone,
     handed,
     heirs,
+    remade,
     trimmed,
     vacant,
     with_seat,
@@ -150,3 +151,11 @@ def replace_status(bare: wire.Segment) -> wire.Segment:
 def test_a_seat_takes_its_tenure_out_of_what_is_to_be_given_out_next() -> None:
     assert with_seat(Table("uid", "7"), seat(5)).next_tenure == 6
     assert with_seat(replace(seats(), next_tenure=9), seat(5)).next_tenure == 9
+
+
+def test_a_group_given_to_who_is_outwaited_already_names_it_once() -> None:
+    was = replace(
+        seats(seat(1, live=False), groups=(Group("g", 1, 4, (1,)),)),
+        ended=(Ended(1, "n1", Mode.WITNESSED, ("n2",)),),
+    )
+    assert remade(was, Table("uid-2", "9")).groups == (Group("g", 0, 5, (1,)),), "the server refuses a set with doubles"
