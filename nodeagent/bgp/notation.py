@@ -3,6 +3,7 @@
 What stands behind the password is named when it is wrong, never shown: a password with a colon in it ends up there.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -17,6 +18,7 @@ _Hops = tuple["NextHopMode | None", IPv4Address | None, IPv6Address | None]
 
 UNNUMBERED = "unnumbered:"
 PARTS = ("address", "AS", "password", "multihop", "port", "MP-BGP options", "BFD options")
+OPTIONS = 4  # parts between the address and the options
 MOST_ASN = 2**32 - 1  # RFC 6793
 MOST_NAME = 15  # letters of an interface's name (IFNAMSIZ in linux/if.h)
 PORT = 179
@@ -113,14 +115,21 @@ def _head(text: str) -> tuple[str, list[str]]:
         address, closed, rest = text[1:].partition("]")
         if not closed or (rest and not rest.startswith(":")):
             raise ValueError(f"[{address.partition(':')[0]}…: an IPv6 address ends with ']', and then comes ':'")
-        return address, rest.split(":")[1:]
+        return address, _parts(rest[1:]) if rest else []
     if text.startswith(UNNUMBERED):
-        interface, *parts = text.removeprefix(UNNUMBERED).split(":")
-        return UNNUMBERED + interface, parts
-    address, *parts = text.split(":")
+        interface, colon, rest = text.removeprefix(UNNUMBERED).partition(":")
+        return UNNUMBERED + interface, _parts(rest) if colon else []
+    address, colon, rest = text.partition(":")
+    parts = _parts(rest) if colon else []
     if len(parts) > 1 and "." not in address:  # none of its parts is where it should be
         raise ValueError(f"{address}…: it does not begin with an IPv4 address, and IPv6 stands in [ ]")
     return address, parts
+
+
+def _parts(text: str) -> list[str]:
+    """The parts after the address. In the options, where kube-vip has no place for it, IPv6 may stand in [ ]."""
+    *parts, rest = text.split(":", OPTIONS)
+    return parts + (re.split(r":(?![^\[\]]*\])", rest) if len(parts) == OPTIONS else [rest])
 
 
 def _address(text: str) -> Address | None:
@@ -178,7 +187,7 @@ def _mpbgp(text: str) -> _Hops:
         key = "mpbgp_ipv4 is not an IPv4 address"
         first = IPv4Address(ipv4) if ipv4 else None
         key = "mpbgp_ipv6 is not an IPv6 address"
-        return read, first, IPv6Address(ipv6) if ipv6 else None
+        return read, first, IPv6Address(ipv6.removeprefix("[").removesuffix("]")) if ipv6 else None
     except ValueError as error:
         raise ValueError(key) from error
 
