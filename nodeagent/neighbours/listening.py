@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import errno
 import itertools
+import select
 import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
@@ -57,7 +58,8 @@ class PacketEar:
         self.device = device
         self._index, self._dropped = 0, 0
         self._sockets: tuple[socket.socket, ...] = ()
-        self._armed: tuple[socket.socket, ...] = ()
+        self._any: select.epoll | None = None  # readable when one of them is: a loop's own books cost more, for each
+        self._armed = False
         self._woken = asyncio.Event()
 
     @property
@@ -84,6 +86,10 @@ class PacketEar:
                 return False
             raise Unreachable(f"packet socket on {self.device}: {error}") from error
         self._index, self._sockets = index, tuple(opened)
+        if opened:
+            self._any = select.epoll()
+            for each in opened:
+                self._any.register(each, select.EPOLLIN)
         return bool(opened)
 
     def close(self) -> None:
@@ -92,14 +98,17 @@ class PacketEar:
         self._woken.set()
         for inlet in self._sockets:
             inlet.close()
-        self._sockets = ()
+        if self._any is not None:
+            self._any.close()
+        self._sockets, self._any = (), None
 
     async def readable(self) -> None:
         """Return when there is something to read, or the sockets have been closed."""
+        if self._any is None:
+            return
         self._woken.clear()
-        self._armed = self._sockets
-        for inlet in self._armed:
-            asyncio.get_running_loop().add_reader(inlet, self._woken.set)
+        self._armed = True
+        asyncio.get_running_loop().add_reader(self._any.fileno(), self._woken.set)
         try:
             await self._woken.wait()
         finally:
@@ -107,9 +116,9 @@ class PacketEar:
 
     def _disarm(self) -> None:
         """Have the loop look at them no more: it would turn for as long as nobody reads."""
-        for inlet in self._armed:
-            asyncio.get_running_loop().remove_reader(inlet)
-        self._armed = ()
+        if self._armed and self._any is not None:
+            asyncio.get_running_loop().remove_reader(self._any.fileno())
+        self._armed = False
 
     def read(self, most: int) -> Caught:
         """At most *most* frames of each inlet, answers to us first; of a device that is gone there are none."""

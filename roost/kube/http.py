@@ -18,11 +18,9 @@ from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
-from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 from yarl import URL
 
+from roost.kube.half import ApiClient, ConfigException, Configuration, load_incluster_config, load_kube_config
 from roost.kube.transport import Broken, Disconnected, Request, Response, Turned
 from roost.process import Unreachable
 
