@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cloudprovider.announcers import Announcer, applies, failure, select
+from cloudprovider.announcers import Announcer, applies, select
 from cloudprovider.model import BGP, NORMAL, WARNING, Say
 from roost.kube.wire import Condition, VirtualIP
 from roost.kube.wire_bgp import (
@@ -51,9 +51,7 @@ def _trouble(peer: str, announcer: Announcer) -> PeerException | None:
     if session and announcer.is_established(session):
         return None
     if session and announcer.up:
-        reason, message = failure(announcer, session)
-        told = session.last_error or message
-        return _exception(announcer, reason, told, session.state, session.since)
+        return _exception(announcer, Reason.PEER_DOWN, session.last_error, session.state, session.since)
     if not announcer.up:
         return _exception(announcer, Reason.NODE_DOWN, "the node or its agent is down")
     if problem := announcer.problem(names):
