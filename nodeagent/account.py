@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NoReturn
 
+from nodeagent.layer3 import Seen
 from nodeagent.presence import Presence
 from nodeagent.services.plan import Index
 from nodeagent.settings import Node
@@ -32,6 +33,7 @@ class Account:
     def __init__(self, kube: Kube, clock: Clock, node: Node, where: Whereabouts, index: Index) -> None:
         self._clock, self._settings, self._where, self._index = clock, node, where, index
         self._node = node.node_name
+        self.layer3: Callable[[], Seen] = Seen
         self.listed = False  # the VirtualIPs are known
         self.applied = ""  # resourceVersion up to which they are applied
         self.due = asyncio.Event()
@@ -65,7 +67,8 @@ class Account:
 
     def _is_idle(self) -> bool:
         """Whether all is well without an interface: there is nothing to announce, or not from here."""
-        nothing = self.listed and not self._index.guarded and not self._settings.interface
+        index = self._index
+        nothing = self.listed and not index.guarded - index.elsewhere and not self._settings.interface
         why = self._where.why
         return why is not None and (nothing or why.reason is Reason.NOT_SELECTED)
 
@@ -123,12 +126,13 @@ class Account:
         metrics.show_vips(self._node, rows)
         for presence in several:
             presence.count_seats()
+        routed = self.layer3()
         return Facts(
             boot,
             self.applied,
-            len(rows),
-            sum(row[2] for row in rows),
-            self._exceptions(several),
+            len(rows) + routed.desired,
+            sum(row[2] for row in rows) + routed.announced,
+            {**routed.exceptions, **self._exceptions(several)},
             tuple(_link(presence) for presence in several),
             ready,
             message,
@@ -136,6 +140,7 @@ class Account:
             {str(vip): str(mac) for presence in several for vip, (mac, _) in presence.conflicts.items()},
             sum(presence.probed for presence in several),
             {vip: why for presence in several for vip, why in presence.unreachable.items()},
+            routed.bgp,
         )
 
     def _exceptions(self, several: list[Presence]) -> dict[str, tuple[Reason, str]]:

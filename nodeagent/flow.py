@@ -21,6 +21,7 @@ from nodeagent.fence import Fence
 from nodeagent.gate import plan as gate
 from nodeagent.gate.apply import Gates
 from nodeagent.gate.plan import Range
+from nodeagent.layer3 import Ground, Layer3
 from nodeagent.model import News
 from nodeagent.presence import Node, Presence
 from nodeagent.pulse.link import Pulses, segment_keys
@@ -29,6 +30,7 @@ from nodeagent.segment.apply import table, view
 from nodeagent.segment.state import Me
 from nodeagent.services.apply import HealthChecks
 from nodeagent.services.plan import Index
+from nodeagent.services.vips import Vip
 from nodeagent.settings import Settings
 from nodeagent.whereabouts import LEAVE_SECONDS, Whereabouts
 from roost import health, metrics
@@ -84,6 +86,8 @@ class Agent:
         self.own = reflect(kube, wire.NODEAGENTS, self.own_changed, self.clock, fields=f"metadata.name={self.node}")
         by_name = f"metadata.name={SEGMENT_KEY}"
         self.keys = reflect(kube, wire.SECRETS, self.key_changed, self.clock, namespace=NAMESPACE, fields=by_name)
+        self.layer3 = Layer3(kube, self.clock, settings, Ground(self.holds, self.rests, self.account.due.set))
+        self.account.layer3 = self.layer3.seen
         self.checks = HealthChecks(self.wanted_checks, self.health_seen, self.clock)
 
     # -- from start to end
@@ -102,7 +106,7 @@ class Agent:
             go({"segments": self.segments.run, "leases": self.leases.run, "nodeagent": self.own.run})
             go({"addresspools": self.pools.run, "key": self.keys.run, "checks": self.checks.run})
             go({"links": self.watch_links, "heart": self.heart.run} | self.account.works())
-            go({"pulse": lambda: self.pulse.run(self.news)})
+            go({"pulse": lambda: self.pulse.run(self.news)} | self.layer3.works())
             await self.serve(go, stop)
             for task in kept:
                 task.cancel()
@@ -149,7 +153,8 @@ class Agent:
         labels = self.index.labels.get(self.node, {})
         survey = Survey(self.links, self.segments.items.values(), labels, self.node)
         before = self.where.choice
-        missing = self.where.choose(survey, self.settings.node.interface, sorted(self.index.guarded, key=order))
+        vips = sorted(self.index.guarded - self.index.elsewhere, key=order)
+        missing = self.where.choose(survey, self.settings.node.interface, vips)
         if self.where.choice != before and not missing:
             self.account.complain()
         return missing
@@ -170,7 +175,7 @@ class Agent:
             self.racks,
             self.settings.neighbours,
             self.settings.node.linger,
-            self.account.due.set,
+            self.heard,
         )
         presence = Presence(node, uplink, self.index_anew() if self.indexed else self.index)
         self.indexed = True
@@ -204,6 +209,8 @@ class Agent:
             if not presence.listed:
                 presence.listed = True
                 presence.seat.tell(ev.LeasesListed())
+        self.layer3.listed = True
+        self.layer3.wake()
 
     def show_what_was_seen(self, presence: Presence) -> None:
         """The table and the own Lease, by consistent reads (a seat to adopt has little time); and all known Leases."""
@@ -217,7 +224,9 @@ class Agent:
 
     async def leave(self) -> None:
         """Rest, to come back and go on; or hand everything over, serve on for a while, and clean up."""
-        rest = self.settings.node.on_exit != GIVE and self.maintenance != "Exclude" and self.index.own_fitness.eligible
+        rest = self.rests()
+        if not rest:
+            self.layer3.leave()
         had_any = any(presence.claims.claimed for presence in self.presences.values())
         for presence in self.presences.values():
             presence.seat.tell(ev.Stop(rest))
@@ -240,8 +249,13 @@ class Agent:
             self.pulse.close(name)
         if self.fence is not None:
             self.fence.gates.remove()
+        await self.layer3.left()
         message = "left; nothing of this program is on the node"
         decision(log, Reason.STOPPING, f"nodeagent/{self.node}", message=message)
+
+    def rests(self) -> bool:
+        """Whether this program, told to stop, is to come back and find all as it was."""
+        return self.settings.node.on_exit != GIVE and self.maintenance != "Exclude" and self.index.own_fitness.eligible
 
     def me(self) -> Me:
         """Who this is: the node's name, this boot, and the machine."""
@@ -257,7 +271,8 @@ class Agent:
     # -- what reflectors, links and the pulse tell
 
     def indices(self) -> list[Index]:
-        return [self.index, *(p.index for p in self.presences.values() if p.index is not self.index)]
+        own = (presence.index for presence in self.presences.values() if presence.index is not self.index)
+        return [self.index, self.layer3.index, *own]
 
     def vip_changed(self, key: str, _old: wire.VirtualIP | None, new: wire.VirtualIP | None) -> None:
         self.vips_changed = True
@@ -268,6 +283,8 @@ class Agent:
 
     def node_changed(self, key: str, _old: wire.Node | None, new: wire.Node | None) -> None:
         self.one_object(f"node/{key}", lambda index: index.put_node(key, new))
+        if key == self.node:
+            self.layer3.node_is(new)
 
     def one_object(self, name: str, take: Callable[[Index], None]) -> None:
         """The one place where a bug costs one object and not the node: that object is set aside, all others go on."""
@@ -331,6 +348,7 @@ class Agent:
         self.links = links
         self.linked.set()
         self.where.links_are(links)
+        self.layer3.links_are(links)
         self.wake()
 
     def wake(self) -> None:
@@ -343,6 +361,17 @@ class Agent:
             self.account.applied = self.vips.resource_version
         for presence in self.presences.values():
             presence.seat.tell()
+        self.layer3.wake()
+
+    def heard(self) -> None:
+        """A presence has news."""
+        self.account.due.set()
+        self.layer3.wake()
+
+    def holds(self, vip: Vip) -> bool:
+        """Whether this node holds the group of *vip*, on the segment that it belongs on."""
+        several = self.presences.values()
+        return any(vip.group in one.claims.groups and one.claims.belongs(vip.address) for one in several)
 
     def racks(self) -> dict[str, str]:
         """Where nodes stand, as far as labels tell."""
@@ -354,7 +383,8 @@ class Agent:
         return found
 
     def wanted_checks(self) -> tuple[Any, ...]:
-        return tuple({c: None for p in self.presences.values() for c in p.index.checks({p.link.name})})
+        on_layer2 = {check: None for p in self.presences.values() for check in p.index.checks({p.link.name})}
+        return tuple(on_layer2 | dict.fromkeys(self.layer3.index.checks(None)))
 
     def health_seen(self, service: tuple[str, str], version: int, serves: bool | None) -> None:
         if any([index.put_health(service, version, serves) for index in self.indices()]):  # noqa: C419 - each is told

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nodeagent.addresses.plan import Settings as Addresses
+from nodeagent.bgp.client import Settings as Gobgp
+from nodeagent.bgp.settings import Settings as Bgp
 from nodeagent.neighbours.plan import Settings as Neighbours
 from nodeagent.pulse.link import Settings as Pulse
+from nodeagent.routes.plan import Settings as Routes
 from roost.health import Settings as Health
 from roost.kube.client import Settings as Kube
 from roost.logs import Settings as Logs
@@ -45,5 +48,8 @@ class Settings:
     addresses: Addresses = Addresses()
     neighbours: Neighbours = Neighbours()
     pulse: Pulse = Pulse()
+    gobgp: Gobgp = Gobgp()
+    bgp: Bgp = Bgp()
+    routes: Routes = Routes()
     health: Health = Health(health_address="127.0.0.1", health_port=10261)
     logs: Logs = Logs()

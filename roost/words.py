@@ -89,6 +89,8 @@ class Reason(StrEnum):
     NOT_REACHABLE = "NotReachable"
     NOT_PROBED = "NotProbed"
     PEER_DOWN = "PeerDown"
+    GOBGP_DOWN = "GoBgpDown"
+    NOT_SUPPORTED = "NotSupported"
     NO_SESSION = "NoSession"
     NODE_DOWN = "NodeDown"
     # routers, and what they are told

@@ -51,7 +51,7 @@ class Index:
         self.touched: set[str] = set()  # names of VIPs whose claim may have to change
         self.broken: dict[str, Exception] = {}  # groups that a bug set aside when candidates were reckoned last
         self._own: tuple[Node | None, NodeAgentSpec | None] = (None, None)
-        self._addresses: tuple[Address, ...] = ()  # this node's own, as its Node object has them
+        self.addresses: tuple[Address, ...] = ()  # this node's own, as its Node object has them
         self._groups: dict[str, set[str]] = {}
         self._asked: set[str] = set()  # names of VIPs that kube-proxy has a say in
         self._by_service: dict[ServiceKey, set[str]] = {}
@@ -126,7 +126,7 @@ class Index:
 
     def put_node(self, name: str, node: Node | None) -> None:
         if name == self.node:
-            self._addresses = _addresses(node)
+            self.addresses = _addresses(node)
             self._own_is(node, self._own[1])
         else:
             self._node_is(name, node, None if node is None else fitness(node))
@@ -211,7 +211,7 @@ class Index:
                 or vip.selection.why_not(labels) is not None
             ):
                 continue
-            at = (LOOPBACK[version], *(own for own in self._addresses if own.version == version))
+            at = (LOOPBACK[version], *(own for own in self.addresses if own.version == version))
             found |= {(service, version): Check(service, version, vip.health_port, at) for service in here}
         return tuple(found[key] for key in sorted(found))
 

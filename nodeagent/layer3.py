@@ -1,0 +1,340 @@
+"""What this node announces on layer 3: by BGP, through the GoBGP daemon beside it, and in its own routing table.
+
+On layer 2 one node may claim a VIP; here every node may that can serve it, and routers spread the traffic. So there is
+no seat and no fence: what is wanted follows from the objects alone, and daemon and kernel are read, not remembered.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from nodeagent.addresses.plan import Link
+from nodeagent.bgp import plan as bgp
+from nodeagent.bgp.client import Connect
+from nodeagent.bgp.situation import PEER, Here, Offer, Plan, Problem, Situation
+from nodeagent.bgp.steps import Refused
+from nodeagent.bgp.values import Prefix, Session, SessionState, Want
+from nodeagent.passwords import Passwords
+from nodeagent.routes import plan as routes
+from nodeagent.routes.apply import Routes, Table
+from nodeagent.services.plan import Index
+from nodeagent.services.routed import Choice, choose
+from nodeagent.services.vips import BGP, ROUTES, Vip, concerns_layer3
+from nodeagent.settings import Settings
+from roost import metrics
+from roost.kube import wire
+from roost.kube.client import Kube
+from roost.kube.reflector import Reflector
+from roost.kube.wire_bgp import BGPADVERTISEMENTS, BGPPEERS
+from roost.process import Clock
+from roost.words import Address, Reason
+
+if TYPE_CHECKING:
+    from nodeagent.bgp.apply import Daemon
+
+log = logging.getLogger(__name__)
+
+GATHER = 0.02  # seconds from a change to what follows from it, so that many changes make one step
+WITHDRAW = 5.0  # seconds for the last withdrawals to be made
+UNSETTLED = 0.2  # seconds between two looks whether the passwords are known
+ESTABLISHED = "Established"
+LONGEST_ERROR = 256  # characters of lastError (the schema's maxLength)
+
+Work = Callable[[], Awaitable[NoReturn]]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What has become of it. *exceptions*: by VIP why this node does not announce it."""
+
+    desired: int = 0
+    announced: int = 0
+    exceptions: Mapping[str, tuple[Reason, str]] = field(default_factory=dict)
+    bgp: wire.AgentBGP | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the node's other parts know."""
+
+    holds: Callable[[Vip], bool]  # whether this node holds the group of a VIP
+    rests: Callable[[], bool]  # whether this program, told to stop, is to come back and find all as it was
+    changed: Callable[[], None]  # there is something new to report
+
+
+class Layer3:
+    """One node's announcements to routers."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        clock: Clock,
+        settings: Settings,
+        ground: Ground,
+        *,
+        connect: Connect | None = None,
+        table: Table | None = None,
+    ) -> None:
+        self._clock, self._settings, self._ground, self._connect = clock, settings, ground, connect
+        self.node = settings.node.node_name
+        self.index = Index(self.node, concerns_layer3)
+        self.peers = Reflector[Any](kube, BGPPEERS, self._seen, clock)
+        self.advertisements = Reflector[Any](kube, BGPADVERTISEMENTS, self._seen, clock)
+        self.passwords = Passwords(kube, clock, self.wake)
+        self.routes = Routes(settings.routes, clock, self._told, table)
+        self.listed = False  # everything that has a say was listed once
+        self._silent = asyncio.Event()  # after leave(): nothing is announced any more
+        self._daemon: Daemon | None = None
+        self._links: tuple[Link, ...] = ()
+        self._object: wire.Node | None = None
+        self._leaving: tuple[Reason, str] | None = None  # the program goes, and gives everything away
+        self._draining_since: float | None = None
+        self._choice, self._plan = Choice(), Plan()
+        self._wake, self._speaks = asyncio.Event(), asyncio.Event()
+        self._logged: frozenset[object] = frozenset()
+
+    def works(self) -> dict[str, Work]:
+        known: dict[str, Work] = {"bgppeers": self.peers.run, "bgpadvertisements": self.advertisements.run}
+        own: dict[str, Work] = {"layer3": self.decide, "routes": self.routes.run, "gobgp": self._speak}
+        return known | own | {"passwords": self.passwords.run}
+
+    # -- what is told
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    def _seen(self, _key: str, _old: object, _new: object) -> None:
+        self.wake()
+
+    def _told(self) -> None:
+        """Daemon or kernel have news."""
+        self._ground.changed()
+        if self._leaving is not None:
+            self.wake()
+
+    def links_are(self, links: tuple[Link, ...]) -> None:
+        self._links = links
+        self.wake()
+
+    def node_is(self, node: wire.Node | None) -> None:
+        self._object = node
+        self.wake()
+
+    def leave(self) -> None:
+        """The program goes for good: drain, and withdraw."""
+        self._leaving = Reason.STOPPING, "the agent stops"
+        self.wake()
+
+    async def left(self) -> None:
+        """After :meth:`leave`: return when nothing is announced from here any more, or it takes too long."""
+        if not self._ready() or not self._choice.vips:
+            return
+        drain = max((peer.spec.drain_seconds for peer in self.peers.items.values()), default=0)
+        try:
+            async with asyncio.timeout(drain + WITHDRAW):
+                await self._silent.wait()
+        except TimeoutError:
+            why = "not all was withdrawn in time"
+            log.warning("%s", why, extra={"reason": Reason.STOPPING, "object": f"nodeagent/{self.node}"})
+
+    # -- deciding
+
+    async def decide(self) -> NoReturn:
+        while True:
+            due = self._decide() if self._ready() else None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if due is None else max(GATHER, due - self._clock.now())):
+                    await self._wake.wait()
+            await self._clock.sleep(GATHER)
+            self._wake.clear()
+
+    def _ready(self) -> bool:
+        return self.listed and self.peers.synced.is_set() and self.advertisements.synced.is_set()
+
+    def _decide(self) -> float | None:
+        """Have daemon and kernel follow what is known now; the time at which that changes by itself."""
+        why = self._leaving or self.index.own_fitness.leaving
+        if why is None:
+            self._draining_since = None
+        elif self._draining_since is None:
+            self._draining_since = self._clock.now()
+        self._choice = choose(self.index, self._ground.holds, leaving=why is not None)
+        labels = self.index.labels.get(self.node, {})
+        self.passwords.follow(bgp.secrets(self.peers.items, labels))
+        if not self.passwords.settled:
+            return self._clock.now() + UNSETTLED
+        self._plan = plan = bgp.wanted(self._situation())
+        if self._daemon is None and (plan.want.speaker is not None or self._somebody_listens()):
+            self._speaks.set()
+        if self._daemon is not None:
+            self._daemon.want(plan.want, complete=True)
+        self.routes.want(self._wanted_routes(), complete=True)
+        self._log_problems()
+        self._ground.changed()
+        if self._leaving is not None and self._nothing_left():
+            self._silent.set()
+        return plan.due
+
+    def _situation(self) -> Situation:
+        found = self._object
+        here = Here(
+            self.node,
+            found.metadata.labels if found is not None else {},
+            found.metadata.annotations if found is not None else {},
+            self.index.addresses,
+            {link.name: link.prefixes for link in self._links},
+        )
+        offers = tuple(
+            Offer(
+                vip.address,
+                vip.pool,
+                vip.advertisements,
+                vip.holder_only,
+                self._ground.holds(vip),
+                vip.address in self._choice.alone,
+            )
+            for vip in self._choice.vips
+            if BGP in vip.protocols
+        )
+        return Situation(
+            here,
+            self._settings.bgp,
+            self.peers.items,
+            self.advertisements.items,
+            self.passwords.known(),
+            offers,
+            self._draining_since,
+            self._clock.now(),
+        )
+
+    def _wanted_routes(self) -> frozenset[routes.Route]:
+        """A node that drains takes its routes away at once: other daemons decide what becomes of the traffic."""
+        vips = (vip for vip in self._choice.vips if ROUTES in vip.protocols)
+        stays = [vip.address for vip in vips if self._draining_since is None or vip.address in self._choice.alone]
+        return routes.wanted(stays, self._links, self._settings.routes, self._settings.node.interface)
+
+    def _nothing_left(self) -> bool:
+        drained = self._plan.due is None and not self._plan.want.paths
+        silent = self._daemon is None or self._daemon.problem is not None or not self._daemon.announced()
+        return drained and silent and self.routes.settled and not self.routes.present()
+
+    # -- the daemon
+
+    def _somebody_listens(self) -> bool:
+        """Whether a daemon is there to be told that nothing is wanted of it any more."""
+        socket = self._settings.gobgp.endpoint.socket
+        return socket is not None and socket.exists()
+
+    async def _speak(self) -> NoReturn:
+        await self._speaks.wait()
+        from nodeagent.bgp.apply import Daemon  # noqa: PLC0415 - gRPC is large, and most nodes need none
+
+        self._daemon = Daemon(self._settings.gobgp.endpoint, self._clock, self._told, connect=self._connect)
+        self._daemon.want(self._plan.want, complete=True)
+        await self._daemon.run()
+
+    # -- the report
+
+    def seen(self) -> Seen:
+        """What has become of it, for the NodeAgent's status."""
+        daemon = self._daemon
+        sessions = {state.key: state for state in daemon.sessions()} if daemon is not None else {}
+        _count(sessions.values())
+        exceptions = dict(self._choice.exceptions)
+        announced = 0
+        for vip in self._choice.vips:
+            why = self._why_silent(vip, sessions)
+            if why is None:
+                announced += 1
+            else:
+                exceptions[str(vip.address)] = why
+        desired = announced + len(exceptions)
+        return Seen(desired, announced, exceptions, self._report(sessions))
+
+    def _why_silent(self, vip: Vip, sessions: Mapping[str, SessionState]) -> tuple[Reason, str] | None:
+        """Why a VIP that is to be announced is not; None: it is, in every way that it should be."""
+        if ROUTES in vip.protocols and (why := self.routes.problems.get(vip.address)) is not None:
+            return Reason.KERNEL_REFUSED, why
+        if BGP not in vip.protocols or self._is_drained(vip):
+            return None
+        path = path_of(self._plan.want, vip.address)
+        if path is None:
+            return Reason.NO_SESSION, "no BGPPeer, setting or annotation has a session that it would go to"
+        daemon = self._daemon
+        if daemon is None or daemon.problem is not None or path not in daemon.announced():
+            problem = daemon.problem if daemon is not None else None
+            return Reason.GOBGP_DOWN, problem or f"{path} is not in GoBGP's table yet"
+        states = [sessions[key] for key in self._plan.want.paths[path] if key in sessions]
+        if any(state.state == ESTABLISHED for state in states):
+            return None
+        told = ", ".join(f"{state.name} {state.state}" for state in states)
+        return Reason.PEER_DOWN, told or "no session is there yet"
+
+    def _is_drained(self, vip: Vip) -> bool:
+        return self._draining_since is not None and vip.address not in self._choice.alone
+
+    def _report(self, sessions: Mapping[str, SessionState]) -> wire.AgentBGP | None:
+        problems = [
+            wire.AgentProblem(peer=one.name if one.kind == PEER else "", reason=one.reason, message=_of(one))
+            for one in self._plan.problems
+        ]
+        daemon = self._daemon
+        if daemon is not None and self._plan.want.speaker is not None:
+            if daemon.problem is not None:
+                problems.append(wire.AgentProblem(reason=Reason.GOBGP_DOWN, message=daemon.problem))
+            problems += [self._refusal(refused) for refused in daemon.refused()]
+        wanted = self._plan.want.sessions
+        if not wanted and not problems:
+            return None
+        rows = [_row(session, sessions.get(key)) for key, session in sorted(wanted.items())]
+        up = sum(row.state == ESTABLISHED for row in rows)
+        return wire.AgentBGP(summary=f"{up}/{len(rows)}", sessions=tuple(rows), problems=tuple(problems))
+
+    def _refusal(self, refused: Refused) -> wire.AgentProblem:
+        session = self._plan.want.sessions.get(refused.key)
+        peer = session.name if session is not None else ""
+        return wire.AgentProblem(peer=peer, reason=Reason.NOT_SUPPORTED, message=refused.reason)
+
+    def _log_problems(self) -> None:
+        """Each once, when it comes."""
+        problems = frozenset(self._plan.problems)
+        for one in self._plan.problems:
+            if one not in self._logged:
+                log.warning("%s", _of(one), extra={"reason": one.reason, "object": f"{one.kind.lower()}/{one.name}"})
+        self._logged = problems
+
+
+def path_of(want: Want, vip: Address) -> Prefix | None:
+    """The path that *vip* is announced by: its own, or the longest that covers it; None: there is none."""
+    own = ip_network(vip)
+    if own in want.paths:
+        return own
+    covering = (path for path in want.paths if path.prefixlen < path.max_prefixlen and vip in path)
+    return max(covering, key=lambda path: path.prefixlen, default=None)
+
+
+def _row(session: Session, state: SessionState | None) -> wire.AgentSession:
+    return wire.AgentSession(
+        peer=session.name,
+        remote=session.key,
+        state=state.state if state is not None else "Idle",
+        asn=session.asn or 0,
+        advertised=state.advertised if state is not None else 0,
+        last_error=(state.last_error if state is not None else "")[:LONGEST_ERROR],
+    )
+
+
+def _of(problem: Problem) -> str:
+    return f"{problem.kind} {problem.name}: {problem.message}"
+
+
+def _count(sessions: Iterable[SessionState]) -> None:
+    metrics.BGP_SESSION_UP.clear()
+    metrics.BGP_ADVERTISED.clear()
+    for state in sessions:
+        metrics.BGP_SESSION_UP.labels(state.name, state.key).set(state.state == ESTABLISHED)
+        metrics.BGP_ADVERTISED.labels(state.name, state.key).set(state.advertised)
