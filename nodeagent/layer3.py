@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from nodeagent.addresses.plan import Link
 from nodeagent.bgp import plan as bgp
 from nodeagent.bgp.client import Connect
-from nodeagent.bgp.situation import PEER, Here, Offer, Plan, Problem, Situation
+from nodeagent.bgp.situation import ADVERTISEMENT, PEER, Here, Offer, Plan, Problem, Situation
 from nodeagent.bgp.steps import Refused
 from nodeagent.bgp.values import Prefix, Session, SessionState, Want
 from nodeagent.passwords import Passwords
@@ -279,7 +279,12 @@ class Layer3:
 
     def _report(self, sessions: Mapping[str, SessionState]) -> wire.AgentBGP | None:
         problems = [
-            wire.AgentProblem(peer=one.name if one.kind == PEER else "", reason=one.reason, message=_of(one))
+            wire.AgentProblem(
+                peer=one.name if one.kind == PEER else "",
+                advertisement=one.name if one.kind == ADVERTISEMENT else "",
+                reason=one.reason,
+                message=_of(one),
+            )
             for one in self._plan.problems
         ]
         daemon = self._daemon

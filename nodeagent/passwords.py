@@ -1,20 +1,16 @@
 """The passwords of BGP sessions: each Secret is followed by itself, since an agent may read only those it is named."""
 
 import asyncio
-import base64
-import binascii
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NoReturn
 
+from nodeagent.bgp.plan import passwords
 from roost.kube import wire
 from roost.kube.client import Denied, Kube
 from roost.kube.reflector import Reflector
 from roost.process import Clock, keep
 from roost.words import NAMESPACE
-
-log = logging.getLogger(__name__)
 
 
 class Passwords:
@@ -55,15 +51,11 @@ class Passwords:
         return self._denied
 
     def known(self) -> dict[tuple[str, str], str]:
-        """By name of the Secret and key in it. What is no text cannot be a password, and is left out."""
+        """By name of the Secret and key in it."""
         found = dict[tuple[str, str], str]()
-        for name, reflector in self._followed.items():
+        for reflector in self._followed.values():
             for secret in reflector.items.values():
-                for key, data in secret.data.items():
-                    try:
-                        found[name, key] = base64.b64decode(data, validate=True).decode().rstrip("\r\n")
-                    except (binascii.Error, UnicodeDecodeError):
-                        log.warning("Secret %s/%s: key %s is no text in UTF-8", NAMESPACE, name, key)
+                found |= passwords(secret)
         return found
 
     async def run(self) -> NoReturn:
