@@ -1,10 +1,10 @@
 """BGPPeers, BGPAdvertisements and situations, each by the little that a test says of it."""
 
-from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface
 from typing import Any
 
 from nodeagent.bgp.plan import Here, Offer, Plan, Situation, wanted
-from nodeagent.bgp.values import Attributes, Prefix
+from nodeagent.bgp.values import Attributes, Session
 from roost.kube.wire import Meta, Selector
 from roost.kube.wire_bgp import BGPAdvertisement, BGPAdvertisementSpec, BGPPeer, BGPPeerSpec, LocalEnd, RemoteEnd
 
@@ -59,6 +59,12 @@ def plan(*objects: BGPPeer | BGPAdvertisement | Offer, **said: Any) -> Plan:
     return wanted(situation(*objects, **said))
 
 
+def only(found: Plan) -> Session:
+    """The one session that there is."""
+    (session,) = found.want.sessions.values()
+    return session
+
+
 def told(found: Plan) -> dict[str, dict[str, Attributes]]:
     """What is announced, written as people write it."""
     return {str(prefix): dict(treatment) for prefix, treatment in found.want.paths.items()}
@@ -73,7 +79,3 @@ def to_whom(found: Plan) -> dict[str, list[str]]:
 def said(found: Plan) -> list[tuple[str, str, str]]:
     """The problems, without their messages."""
     return [(problem.kind, problem.name, problem.reason.value) for problem in found.problems]
-
-
-def prefix(text: str) -> Prefix:
-    return ip_network(text)
