@@ -7,7 +7,7 @@ SEEDS ?= 500
 RUNS ?= 3
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help docs setup test check unit simulation demo lab lab-bin manifests bench faults changelog clean
+.PHONY: help docs setup test check unit simulation demo lab lab-bin manifests bench faults proto changelog clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -61,6 +61,9 @@ faults: setup  ## every fault in both modes, RUNS times (3); writes docs/results
 
 docs: $(READY)  ## the reference pages, from the code
 	@$(PY) docs/generate.py
+
+proto: $(READY)  ## the descriptors of GoBGP's API, from proto/
+	@for v in 3 4; do $(PY) -m grpc_tools.protoc -Iproto --include_imports --descriptor_set_out=nodeagent/bgp/gobgp$$v.binpb proto/gobgp$$v.proto; done
 
 changelog: $(READY)  ## gather the fragments of changelog.d into CHANGELOG.md
 	@$(PY) changelog.d/gather.py

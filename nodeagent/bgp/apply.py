@@ -5,10 +5,14 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import NoReturn, Protocol
 
 from nodeagent.bgp import steps as plan
+from nodeagent.bgp.alive import Alive
 from nodeagent.bgp.client import Client, Connect, Endpoint, NotAccepted, Status, Stopped
+from nodeagent.bgp.links import Links
+from nodeagent.bgp.orders import SOCKET
 from nodeagent.bgp.steps import Have, Refused, Step
 from nodeagent.bgp.values import Prefix, Session, SessionState, Want
 from roost.process import Clock, Unreachable, jitter
@@ -34,14 +38,6 @@ class Routers(Protocol):
         ...
 
 
-class Keeper(Protocol):
-    """Who starts gobgpd again."""
-
-    def restart(self) -> bool:
-        """Ask for it; False: there is nobody to ask."""
-        ...
-
-
 class Daemon:
     """A gobgpd, and what it should do. `run` never ends; all else may be called at any time from the same loop."""
 
@@ -55,11 +51,15 @@ class Daemon:
         *,
         connect: Connect | None = None,
         routers: Routers | None = None,
-        keeper: Keeper | None = None,
+        alive: Alive | None = None,
     ) -> None:
-        """*changed* is called after what `sessions`, `announced`, `refused` or `problem` say became something else."""
+        """*changed* is called after what `sessions`, `announced`, `refused` or `problem` say became something else.
+
+        *alive* speaks to the keeper of gobgpd; the default knows of no planned restarts.
+        """
         self._where, self._clock, self._changed = where, clock, changed
-        self._connect, self._routers, self._keeper = connect or _gobgpd, routers, keeper
+        self._connect, self._routers = connect or _gobgpd, routers or Links()
+        self._alive = alive or Alive(Path(SOCKET), clock, lambda: False)
         self._want, self._complete = Want(), False
         self._silenced = False  # the daemon was told to say nothing, and nothing is wanted
         self._wake = asyncio.Event()  # there is something to do
@@ -107,10 +107,14 @@ class Daemon:
             if self._needed():
                 await self._clock.sleep(jitter(BACK, 0.5))
 
+    async def keepalive(self) -> NoReturn:
+        """Tell the keeper of gobgpd every second that this agent lives; without that gobgpd's sessions end."""
+        await self._alive.run()
+
     def _remedy(self, error: BaseException) -> str:
         if not isinstance(error, Stopped):
             return f"{self._where}: gobgpd says: {error}"
-        asked = self._keeper is not None and self._keeper.restart()
+        asked = self._alive.restart()
         remedy = "roost-gobgpd does that now" if asked else "please restart it"
         return f"{self._where}: gobgpd was stopped ({error}) and has to be started anew: {remedy}"
 
@@ -203,7 +207,7 @@ class Daemon:
                 found[key] = str(session.remote)
             elif peer is not None and peer.established:
                 found[key] = peer.address
-            elif self._routers is not None and (router := await self._routers.find(session.interface)):
+            elif router := await self._routers.find(session.interface):
                 found[key] = router
         return found
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from nodeagent.bgp.orders import SOCKET
 from nodeagent.bgp.rules import Rule
 from nodeagent.bgp.steps import Have
 from nodeagent.bgp.values import Prefix, Session, Speaker
@@ -65,6 +66,9 @@ class Settings:
 
     bgp_api_key: str = ""
     """File with the key of that certificate (PEM)."""
+
+    bgp_keeper: str = SOCKET
+    """Socket of roost-gobgpd, which is told every second that the agent lives; without a keeper nothing is told."""
 
     def __post_init__(self) -> None:
         if bool(self.bgp_api_cert) != bool(self.bgp_api_key):

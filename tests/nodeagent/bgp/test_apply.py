@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nodeagent.bgp.alive import Alive
 from nodeagent.bgp.apply import REREAD, Daemon
 from nodeagent.bgp.client import Endpoint
 from nodeagent.bgp.fake import FakeGobgpd
@@ -34,12 +35,12 @@ class FakeRouters:
         return self.seen.get(interface)
 
 
-@dataclass
-class FakeKeeper:
+class FakeAlive(Alive):
     """Restarts the daemon when it is asked to."""
 
-    gobgpd: FakeGobgpd
-    asked: int = 0
+    def __init__(self, gobgpd: FakeGobgpd, clock: FakeClock) -> None:
+        super().__init__(Path("/nowhere"), clock, lambda: False)
+        self.gobgpd, self.asked = gobgpd, 0
 
     def restart(self) -> bool:
         self.asked += 1
@@ -53,7 +54,7 @@ class Stage:
 
     def __init__(self, where: Endpoint, version: int = 3) -> None:
         self.gobgpd, self.clock, self.routers = FakeGobgpd(version=version), FakeClock(), FakeRouters()
-        self.keeper = FakeKeeper(self.gobgpd)
+        self.keeper = FakeAlive(self.gobgpd, self.clock)
         self.said = 0
         self.daemon = Daemon(
             where,
@@ -61,7 +62,7 @@ class Stage:
             self.changed,
             connect=self.gobgpd.connect,
             routers=self.routers,
-            keeper=self.keeper,
+            alive=self.keeper,
         )
 
     def changed(self) -> None:
