@@ -198,7 +198,7 @@ def _path(prefix: Prefix, told: dict[str, Any]) -> Path:
     hops = sorted(told["nexthops"], key=lambda hop: str(hop.get("scope", "")) == "link-local")
     return Path(
         prefix=prefix,
-        neighbour=told["peer"].get("peerId", "") if "routerId" in told["peer"] else "",
+        neighbour=_neighbour_of(told["peer"]["peerId"]),
         next_hops=tuple(ip_address(hop["ip"]) for hop in hops),
         communities=frozenset(told.get("community", {}).get("string", "").split()),
         large_communities=frozenset(told.get("largeCommunity", {}).get("string", "").split()),
@@ -208,6 +208,11 @@ def _path(prefix: Prefix, told: dict[str, Any]) -> Path:
         used=bool(told.get("bestpath", {}).get("overall") or told.get("multipath")),
         stale=bool(told.get("stale")),
     )
+
+
+def _neighbour_of(word: str) -> str:
+    """"" of a path of its own."""
+    return word if _is_address(word) and not ip_address(word).is_unspecified else ""
 
 
 def _session(key: str, told: dict[str, Any], bfd: str) -> Session:

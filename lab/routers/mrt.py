@@ -47,6 +47,8 @@ def read_changes(subtype: int, body: bytes, moment: float) -> Iterator[Change]:
     family = int.from_bytes(body[2 * wide + 2 : 2 * wide + 4], "big")
     size = 4 if family == IPV4 else 16
     at = 2 * wide + 4
+    if len(body) < at + 2 * size:
+        return  # FRR, of a session that has no addresses yet
     neighbour = str(ip_address(body[at : at + size]))
     rest = body[at + 2 * size :]
     if subtype in STATES:
