@@ -361,7 +361,7 @@ class Agent:
             self.account.applied = self.vips.resource_version
         for presence in self.presences.values():
             presence.seat.tell()
-        self.layer3.wake()
+        self.layer3.follow()
 
     def heard(self) -> None:
         """A presence has news."""

@@ -94,6 +94,7 @@ class Layer3:
         self._leaving: tuple[Reason, str] | None = None  # the program goes, and gives everything away
         self._draining_since: float | None = None
         self._choice, self._plan = Choice(), Plan()
+        self._followed = -1  # changes of the index that were looked at
         self._wake, self._speaks = asyncio.Event(), asyncio.Event()
         self._logged: frozenset[object] = frozenset()
 
@@ -105,7 +106,13 @@ class Layer3:
     # -- what is told
 
     def wake(self) -> None:
+        """There may be something to decide."""
         self._wake.set()
+
+    def follow(self) -> None:
+        """Objects changed: most are none of ours, and then nobody is woken."""
+        if self.index.changes != self._followed:
+            self._wake.set()
 
     def _seen(self, _key: str, _old: object, _new: object) -> None:
         self.wake()
@@ -117,12 +124,15 @@ class Layer3:
             self.wake()
 
     def links_are(self, links: tuple[Link, ...]) -> None:
-        self._links = links
-        self.wake()
+        if links != self._links:
+            self._links = links
+            self.wake()
 
     def node_is(self, node: wire.Node | None) -> None:
-        self._object = node
-        self.wake()
+        """Its labels, addresses and annotations count; kubelet writes it every few minutes for less."""
+        before, self._object = self._object, node
+        if _face(before) != _face(node):
+            self.wake()
 
     def leave(self) -> None:
         """The program goes for good: drain, and withdraw."""
@@ -162,6 +172,7 @@ class Layer3:
             self._draining_since = None
         elif self._draining_since is None:
             self._draining_since = self._clock.now()
+        self._followed = self.index.changes
         self._choice = choose(self.index, self._ground.holds, leaving=why is not None)
         labels = self.index.labels.get(self.node, {})
         self.passwords.follow(bgp.secrets(self.peers.items, labels))
@@ -311,6 +322,10 @@ class Layer3:
             if one not in self._logged:
                 log.warning("%s", _of(one), extra={"reason": one.reason, "object": f"{one.kind.lower()}/{one.name}"})
         self._logged = problems
+
+
+def _face(node: wire.Node | None) -> object:
+    return None if node is None else (node.metadata.labels, node.metadata.annotations, node.status.addresses)
 
 
 def path_of(want: Want, vip: Address) -> Prefix | None:

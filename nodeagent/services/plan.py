@@ -49,6 +49,7 @@ class Index:
         self.labels: dict[str, Mapping[str, str]] = {}
         self.fitness: dict[str, Fitness] = {}
         self.touched: set[str] = set()  # names of VIPs whose claim may have to change
+        self.changes = 0  # a number that grows with all that may matter to anybody
         self.broken: dict[str, Exception] = {}  # groups that a bug set aside when candidates were reckoned last
         self._own: tuple[Node | None, NodeAgentSpec | None] = (None, None)
         self.addresses: tuple[Address, ...] = ()  # this node's own, as its Node object has them
@@ -88,6 +89,7 @@ class Index:
             if new.bound and new.health_port:
                 self._asked.add(name)
         self.touched.add(name)
+        self.changes += old != new
         self._checks = None
         self._regroup(old, new)
 
@@ -122,6 +124,7 @@ class Index:
     def _serving_changed(self, service: ServiceKey) -> None:
         names = self._by_service.get(service, set())
         self.touched |= names
+        self.changes += bool(names)
         self._stale_groups |= {self.vips[name].group for name in names if self.vips[name].bound}
 
     def put_node(self, name: str, node: Node | None) -> None:
@@ -138,14 +141,17 @@ class Index:
     def _own_is(self, node: Node | None, spec: NodeAgentSpec | None) -> None:
         before, self._own, self._checks = self.own_fitness, (node, spec), None
         self._stale |= self.own_fitness != before
+        self.changes += self.own_fitness != before
         self._node_is(self.node, node, self.own_fitness)
 
     def _node_is(self, name: str, node: Node | None, now: Fitness | None) -> None:
         if node is None or now is None:
+            self.changes += name in self.labels
             self._stale |= self.labels.pop(name, None) is not None
             self.fitness.pop(name, None)
         elif (node.metadata.labels, now) != (self.labels.get(name), self.fitness.get(name)):
             self._stale = True
+            self.changes += 1
             self.labels[name], self.fitness[name] = node.metadata.labels, now
 
     # -- telling: this node
