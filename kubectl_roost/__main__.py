@@ -126,6 +126,43 @@ async def _segment(wanted: tuple[str, str, str], output: Output, kubeconfig: str
 
 
 @app.command(help_epilogue=EPILOGUE)
+def bgp(node: str = "", /, *, output: Shown = Output.TEXT, kubeconfig: str = "", timeout: Seconds = 5.0) -> Exit:
+    """Show the BGP sessions of the nodes with their routers: state, since when, how many prefixes, the last error.
+
+    Parameters
+    ----------
+    node
+        One node, with the VIPs that it is to announce; without it the sessions of all.
+    output
+        A page for people (text), or one JSON object for programs (json).
+    kubeconfig
+        File that says how to reach the API server; without it $KUBECONFIG, then ~/.kube/config.
+    timeout
+        Seconds that one request to the API server may take.
+    """
+    return asyncio.run(_bgp(node, output, kubeconfig, timeout))
+
+
+async def _bgp(node: str, output: Output, kubeconfig: str, seconds: float) -> Exit:
+    from kubectl_roost.bgp.apply import read  # noqa: PLC0415
+    from kubectl_roost.bgp.plan import NotThere, find  # noqa: PLC0415
+    from kubectl_roost.bgp.text import as_json, page  # noqa: PLC0415
+
+    async def work(kube: Kube) -> Exit:
+        now = await read(kube)
+        for kind, why in now.unread.items():
+            print(f"error: {kind}: {why}", file=sys.stderr)
+        found = find(now, node)
+        if isinstance(found, NotThere):
+            print(f"error: {found.message}", file=sys.stderr)
+            return Exit.ATTENTION
+        print(as_json(found) if output is Output.JSON else page(found, datetime.now(UTC)))
+        return Exit.ATTENTION if now.unread or not found.well else Exit.WELL
+
+    return await _with_api(kubeconfig, seconds, work)
+
+
+@app.command(help_epilogue=EPILOGUE)
 def uninstall(*, patience: Seconds = 60.0, kubeconfig: str = "", timeout: Seconds = 5.0) -> Exit:
     """Have every node give its VIPs away and clean up, and end the agents: the chart's last step before it is deleted.
 

@@ -5,13 +5,13 @@ from datetime import datetime
 
 import msgspec
 
+from kubectl_roost.ages import age
 from kubectl_roost.columns import columns
 from kubectl_roost.segment.plan import GroupView, Holding, SeatRow, View, Wait
 
 WIDE = 120  # characters a line
 NAMED = 3  # groups that one line names
-UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))
-TWO = 2  # of the larger unit: below that the smaller one is shown, as kubectl does
+TWO = 2  # witnesses
 
 
 def as_json(found: Sequence[View] | Sequence[GroupView]) -> str:
@@ -22,17 +22,6 @@ def as_json(found: Sequence[View] | Sequence[GroupView]) -> str:
 def page(found: Sequence[View] | Sequence[GroupView], now: datetime) -> str:
     """All of them, one below the other; without a line break at the end."""
     return "\n\n".join(_segment(one, now) if isinstance(one, View) else _group(one, now) for one in found)
-
-
-def age(since: str, now: datetime) -> str:
-    """``9s``, ``3m``, ``5h``, ``12d``: how long ago *since* (RFC 3339) was; "" if that is not known."""
-    if not since:
-        return ""
-    seconds = max(0, int((now - datetime.fromisoformat(since)).total_seconds()))
-    for size, unit in UNITS:
-        if seconds >= TWO * size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
 
 
 # -- one segment -----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from kubectl_roost.reading import Reading
 from kubectl_roost.status.plan import Snapshot
 from roost.kube.client import Kube
 from roost.kube.wire import ADDRESSPOOLS, NODEAGENTS, SEGMENTS, SERVICES, VIRTUALIPS
+from roost.kube.wire_bgp import BGPPEERS
 
 
 async def read(kube: Kube) -> Snapshot:
@@ -15,5 +16,6 @@ async def read(kube: Kube) -> Snapshot:
         agents=await reading.of(NODEAGENTS),
         pools=await reading.of(ADDRESSPOOLS),
         services=await reading.of(SERVICES),
+        peers=await reading.of(BGPPEERS),
         unread=reading.unread,
     )

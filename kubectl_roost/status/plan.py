@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from roost.kube.wire import AddressPool, Condition, NodeAgent, Seat, Segment, Service, VirtualIP
+from roost.kube.wire_bgp import BGPPeer
 from roost.words import GROUP, KUBE_VIP_CLASS, KUBE_VIP_IGNORE, ROOST_CLASS, Reason, order, truthy, vip_address
 
 ALLOCATED = f"{GROUP}/Allocated"
@@ -23,6 +24,7 @@ class Snapshot:
     agents: tuple[NodeAgent, ...] = ()
     pools: tuple[AddressPool, ...] = ()
     services: tuple[Service, ...] = ()
+    peers: tuple[BGPPeer, ...] = ()
     unread: dict[str, str] = field(default_factory=dict)
 
 
@@ -40,6 +42,8 @@ class Vip:
     reason: str
     message: str = ""
     doubts: tuple[Condition, ...] = ()  # a stranger claims it too, or the next in line gets no answer
+    announced_by: str = ""  # the node, or on layer 3 how many of how many
+    on_segment: bool = True  # its group has a holder at a segment's table
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,18 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class Router:
+    """A BGPPeer; *established* is "11/12": on how many of the nodes that should have a session."""
+
+    name: str
+    remote: str
+    established: str
+    ready: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """A Service of type LoadBalancer without an address."""
 
@@ -114,6 +130,7 @@ class Report:
     segments: tuple[Table, ...]
     nodes: tuple[Agent, ...]
     pools: tuple[Pool, ...]
+    routers: tuple[Router, ...]
     unread: dict[str, str]  # kinds that could not be read, and why
     attention: tuple[str, ...]  # a sentence each; empty: all is well
 
@@ -125,6 +142,7 @@ def report(now: Snapshot) -> Report:
     segments = tuple(_table(segment) for segment in sorted(now.segments, key=lambda s: s.metadata.name))
     nodes = tuple(_agent(agent, now.segments) for agent in sorted(now.agents, key=lambda a: a.metadata.name))
     pools = tuple(_pool(pool) for pool in sorted(now.pools, key=lambda p: p.metadata.name))
+    routers = tuple(_router(peer) for peer in sorted(now.peers, key=lambda p: p.metadata.name))
     attention = (
         *(f"{kind}: {why}" for kind, why in now.unread.items()),
         *(f"Service {one.service}: {one.reason}: {one.message}" for one in waiting),
@@ -133,8 +151,9 @@ def report(now: Snapshot) -> Report:
         *_about_segments(segments, vips),
         *_about_nodes(nodes),
         *_about_pools(pools),
+        *(f"BGPPeer {r.name}: {_because(r.reason, r.message)}" for r in routers if r.ready != "True"),
     )
-    return Report(vips, waiting, segments, nodes, pools, now.unread, attention)
+    return Report(vips, waiting, segments, nodes, pools, routers, now.unread, attention)
 
 
 # -- VIPs and Services -----------------------------------------------------------------------------------------------
@@ -161,6 +180,8 @@ def _vip(vip: VirtualIP) -> Vip:
         reason=reason,
         message=message,
         doubts=_doubts(status.conditions) if ready else (),
+        announced_by=status.announced_by,
+        on_segment="Layer2" in spec.announce.protocols or spec.announce.announcers == "HolderOnly",
     )
 
 
@@ -240,7 +261,7 @@ def _seated(seats: Iterable[Seat]) -> str:
 
 
 def _about_segments(segments: Iterable[Table], vips: tuple[Vip, ...]) -> Iterable[str]:
-    expected = any(vip.ready for vip in vips)
+    expected = any(vip.ready and vip.on_segment for vip in vips)
     for segment in segments:
         if expected and not any(seat.state == "Live" for seat in segment.seats):
             yield f"segment {segment.name}: no live seat, nobody announces on it"
@@ -277,6 +298,12 @@ def _about_pools(pools: Iterable[Pool]) -> Iterable[str]:
         if pool.ready != "True":
             yield f"pool {pool.name}: {_because(pool.reason, pool.message)}"
         yield from (f"pool {pool.name}: {_because(warning.reason, warning.message)}" for warning in pool.warnings)
+
+
+def _router(peer: BGPPeer) -> Router:
+    remote, status = peer.spec.remote, peer.status
+    ready, reason, message = _ready(status.conditions)
+    return Router(peer.metadata.name, remote.address or remote.interface, status.established, ready, reason, message)
 
 
 def _condition(conditions: Iterable[Condition], type_: str) -> Condition | None:

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from kubectl_roost.columns import columns
-from kubectl_roost.status.plan import Agent, Pool, Report, SeatRow, Table, Vip, Waiting
+from kubectl_roost.status.plan import Agent, Pool, Report, Router, SeatRow, Table, Vip, Waiting
 
 
 def as_json(report: Report) -> str:
-    """One object with the keys vips, waiting, segments, nodes, pools, unread, attention; indented."""
+    """One object with the keys vips, waiting, segments, nodes, pools, routers, unread, attention; indented."""
     return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
 
 
@@ -28,6 +28,7 @@ def page(report: Report) -> str:
         "" if report.segments else f"Segments\n{none['Segment']}",
         _section("Nodes", _nodes(report.nodes), none["NodeAgent"]),
         _section("Pools", _pools(report.pools), none["AddressPool"]),
+        _section("Routers", _routers(report.routers)),
         _attention(report),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -41,11 +42,16 @@ def _section(title: str, rows: Sequence[Sequence[str]], otherwise: str = "") -> 
 
 
 def _vips(vips: Iterable[Vip]) -> list[tuple[str, ...]]:
-    heads = ("ADDRESS", "SERVICES", "POOL", "HOLDER", "EPOCH", "READY", "REASON")
+    heads = ("ADDRESS", "SERVICES", "POOL", "ANNOUNCED-BY", "EPOCH", "READY", "REASON")
     return [
         heads,
-        *((v.address, v.services, v.pool, v.holder, str(v.epoch or ""), v.ready, v.reason) for v in vips),
+        *((v.address, v.services, v.pool, _by(v), str(v.epoch or ""), v.ready, v.reason) for v in vips),
     ]
+
+
+def _by(vip: Vip) -> str:
+    """Its holder, though that may announce it to nobody just now; on layer 3 who does."""
+    return vip.holder or vip.announced_by
 
 
 def _waiting(waiting: Iterable[Waiting]) -> list[tuple[str, ...]]:
@@ -81,6 +87,11 @@ def _nodes(nodes: Iterable[Agent]) -> list[tuple[str, ...]]:
 def _pools(pools: Iterable[Pool]) -> list[tuple[str, ...]]:
     heads = ("POOL", "RANGES", "USED", "FREE", "READY", "REASON")
     return [heads, *((p.name, p.ranges, p.used, p.free, p.ready, p.reason) for p in pools)]
+
+
+def _routers(routers: Iterable[Router]) -> list[tuple[str, ...]]:
+    heads = ("PEER", "REMOTE", "ESTABLISHED", "READY", "REASON")
+    return [heads, *((r.name, r.remote, r.established, r.ready, r.reason) for r in routers)]
 
 
 def _attention(report: Report) -> str:

@@ -10,6 +10,7 @@ from roost.kube.client import Kube, Settings
 from roost.kube.wire import NODEAGENTS, SEGMENTS, VIRTUALIPS
 from roost.process import Unreachable
 from tests.fakes.api import FakeApi, Refuse
+from tests.kubectl_roost.bgp.routers import cluster
 from tests.kubectl_roost.cluster import agent, group, seat, segment, vip
 
 
@@ -121,3 +122,15 @@ def test_help_does_not_wait_for_the_client_of_the_api() -> None:
     program = "import sys, kubectl_roost.__main__ as m; m.main(['--help']); sys.exit('kubernetes' in sys.modules)"
     root = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, cwd=root)
+
+
+def test_sessions_are_shown(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    now = cluster()
+    for one in now.agents:
+        api.put(NODEAGENTS, one)
+    assert main(["bgp", "n1"]) == Exit.WELL
+    assert "2 of 2 sessions established" in capsys.readouterr().out
+    assert main(["bgp"]) == Exit.ATTENTION
+    assert "hold timer expired" in capsys.readouterr().out
+    assert main(["bgp", "n9"]) == Exit.ATTENTION
+    assert "there is no NodeAgent n9" in capsys.readouterr().err

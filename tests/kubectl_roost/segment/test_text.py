@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from kubectl_roost.ages import age
 from kubectl_roost.segment.plan import GroupView, Holding, SeatRow, View, Wait
-from kubectl_roost.segment.text import WIDE, age, as_json, page
+from kubectl_roost.segment.text import WIDE, as_json, page
 
 NOW = datetime(2026, 1, 1, 0, 2, tzinfo=UTC)
 THEN = "2026-01-01T00:00:00Z"

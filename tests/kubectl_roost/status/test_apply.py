@@ -40,7 +40,7 @@ async def test_a_kind_that_is_forbidden_hides_no_other() -> None:
 
 async def test_a_cluster_without_our_kinds_is_told_to_apply_them() -> None:
     found = report(await read(FakeApi(served=[SERVICES]).kube()))
-    assert list(found.unread) == ["VirtualIP", "Segment", "NodeAgent", "AddressPool"]
+    assert list(found.unread) == ["VirtualIP", "Segment", "NodeAgent", "AddressPool", "BGPPeer"]
     assert all("CRD" in why for why in found.unread.values())
 
 

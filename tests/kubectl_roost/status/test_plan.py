@@ -19,8 +19,10 @@ from roost.kube.wire import (
     ServiceSpec,
     VIPException,
     VirtualIP,
+    VirtualIPAnnounce,
     VirtualIPSpec,
 )
+from roost.kube.wire_bgp import BGPPeer, BGPPeerSpec, BGPPeerStatus, LocalEnd, RemoteEnd
 from tests.kubectl_roost.cluster import agent, condition, group, pool, seat, segment, service, vip, well
 
 
@@ -291,3 +293,32 @@ def test_every_group_is_counted_once_and_every_page_is_printed(
     found = report(Snapshot(vips=vips, segments=(segment(*seats, groups=groups),)))
     assert found.segments[0].held + found.segments[0].vacant == len(groups)
     assert all(one.address in page(found) for one in found.vips)
+
+
+def by_bgp() -> VirtualIP:
+    """A VIP that eleven of twelve nodes announce."""
+    plain = vip("192.0.2.50", holder="")
+    spec = msgspec.structs.replace(plain.spec, announce=VirtualIPAnnounce(protocols=("BGP",)))
+    return msgspec.structs.replace(
+        plain, spec=spec, status=msgspec.structs.replace(plain.status, announced_by="11/12 nodes")
+    )
+
+
+def test_a_vip_that_many_announce_is_shown_with_how_many() -> None:
+    shown = page(report(Snapshot(vips=(by_bgp(),))))
+    assert "192.0.2.50   shop/web   prod   11/12 nodes    -       True    Announced" in shown
+
+
+def test_layer_3_needs_no_seat() -> None:
+    nobody = segment(seat("n1", 1, "Gone"))
+    assert report(Snapshot(vips=(by_bgp(),), segments=(nobody,))).attention == ()
+    assert report(Snapshot(vips=(vip("192.0.2.7"),), segments=(nobody,))).attention != ()
+
+
+def test_a_router_without_all_its_sessions_needs_attention() -> None:
+    spec = BGPPeerSpec(local=LocalEnd(asn=64512), remote=RemoteEnd(address="10.0.0.1", asn=64513))
+    down = condition("Ready", "False", "SomeDown", "11 of 12; n9: Idle")
+    status = BGPPeerStatus(established="11/12", conditions=(down,))
+    found = report(Snapshot(peers=(BGPPeer(metadata=Meta(name="tor-a"), spec=spec, status=status),)))
+    assert found.attention == ("BGPPeer tor-a: SomeDown: 11 of 12; n9: Idle",)
+    assert "tor-a   10.0.0.1   11/12         False   SomeDown" in page(found)

@@ -9,9 +9,9 @@ from tests.kubectl_roost.cluster import agent, condition, group, seat, segment, 
 
 WELL = """\
 VIPs
-ADDRESS       SERVICES   POOL   HOLDER   EPOCH   READY   REASON
-192.0.2.7     shop/web   prod   n1       7       True    Announced
-2001:db8::7   shop/web   prod   n2       7       True    Announced
+ADDRESS       SERVICES   POOL   ANNOUNCED-BY   EPOCH   READY   REASON
+192.0.2.7     shop/web   prod   n1             7       True    Announced
+2001:db8::7   shop/web   prod   n2             7       True    Announced
 
 Segment 10.60.0.0-24: 2 of 2 seats live, 3 groups, revision 12
 NODE   TENURE   STATE   MODE     ELIGIBLE   GROUPS
@@ -31,8 +31,8 @@ Nothing needs attention."""
 
 TROUBLED = """\
 VIPs
-ADDRESS     SERVICES   POOL   HOLDER   EPOCH   READY   REASON
-192.0.2.7   shop/web   prod   -        -       False   NoHolder
+ADDRESS     SERVICES   POOL   ANNOUNCED-BY   EPOCH   READY   REASON
+192.0.2.7   shop/web   prod   -              -       False   NoHolder
 
 Services that wait for an address
 SERVICE    REASON          MESSAGE
@@ -101,7 +101,7 @@ def test_the_page_of_a_cluster_without_anything() -> None:
 
 def test_json_says_the_same_and_more() -> None:
     found = json.loads(as_json(report(replace(troubled()))))
-    assert list(found) == ["vips", "waiting", "segments", "nodes", "pools", "unread", "attention"]
+    assert list(found) == ["vips", "waiting", "segments", "nodes", "pools", "routers", "unread", "attention"]
     assert found["vips"][0]["message"] == "nobody holds group b-1-8"
     assert found["nodes"][0]["exceptions"] == [{"vip": "192.0.2.7", "reason": "LinkDown", "message": "eth0 is down"}]
     assert len(found["attention"]) == 4
