@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from nodeagent.addresses.plan import Link
 from nodeagent.bgp import plan as bgp
 from nodeagent.bgp.client import Connect
-from nodeagent.bgp.situation import ADVERTISEMENT, PEER, Here, Offer, Plan, Problem, Situation
+from nodeagent.bgp.situation import ADVERTISEMENT, Here, Offer, Plan, Problem, Situation
 from nodeagent.bgp.steps import Refused
 from nodeagent.bgp.values import Prefix, Session, SessionState, Want
 from nodeagent.passwords import Passwords
@@ -143,9 +143,8 @@ class Layer3:
         """After :meth:`leave`: return when nothing is announced from here any more, or it takes too long."""
         if not self._ready() or not self._choice.vips:
             return
-        drain = max((peer.spec.drain_seconds for peer in self.peers.items.values()), default=0)
         try:
-            async with asyncio.timeout(drain + WITHDRAW):
+            async with asyncio.timeout(self._plan.drain + WITHDRAW):
                 await self._silent.wait()
         except TimeoutError:
             why = "not all was withdrawn in time"
@@ -291,7 +290,7 @@ class Layer3:
     def _report(self, sessions: Mapping[str, SessionState]) -> wire.AgentBGP | None:
         problems = [
             wire.AgentProblem(
-                peer=one.name if one.kind == PEER else "",
+                peer=one.name if one.kind != ADVERTISEMENT else "",
                 advertisement=one.name if one.kind == ADVERTISEMENT else "",
                 reason=one.reason,
                 message=_of(one),

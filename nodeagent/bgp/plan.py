@@ -54,6 +54,7 @@ def wanted(situation: Situation) -> Plan:
         _sorted([*problems, *advertising.problems]),
         advertising.due(),
         {one.session.name: one.session.key for one in made},
+        max(one.drain for one in made),
     )
 
 

@@ -79,9 +79,13 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """*due*: when the answer changes though nothing else does. *sessions_of*: by name (of the BGPPeer …) the key."""
+    """*due*: when the answer changes though nothing else does. *sessions_of*: by name (of the BGPPeer …) the key.
+
+    *drain*: seconds from the beginning of a drain until nothing is announced any more.
+    """
 
     want: Want = Want()
     problems: tuple[Problem, ...] = ()
     due: float | None = None
     sessions_of: Mapping[str, str] = field(default_factory=dict)
+    drain: float = 0.0

@@ -254,6 +254,12 @@ def test_a_node_that_drains(
     assert found.want.sessions != {}, "sessions stay: a router is told, not left"
 
 
+def test_the_longest_drain_of_a_nodes_sessions_is_known_before_it_begins() -> None:
+    elsewhere = peer("c", "10.0.0.4", drain_seconds=600, node_selector=ELSEWHERE)
+    assert plan(A, peer("b", "10.0.0.3", drain_seconds=60), elsewhere).drain == 60
+    assert plan(settings=Settings(bgp_peers=(Peer(ip_address("10.0.0.2"), asn=1),), bgp_drain=30)).drain == 30
+
+
 def test_the_settings_peers_drain_as_the_settings_say() -> None:
     settings = Settings(bgp_peers=(Peer(ip_address("10.0.0.2"), asn=1),), bgp_drain=30)
     assert plan(offer(), settings=settings, draining_since=0.0, now=29.0).due == 30.0
