@@ -10,10 +10,12 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from nodeagent.addresses.plan import Link
 from nodeagent.bgp import plan as bgp
+from nodeagent.bgp.alive import Alive
 from nodeagent.bgp.client import Connect
 from nodeagent.bgp.situation import ADVERTISEMENT, Here, Offer, Plan, Problem, Situation
 from nodeagent.bgp.steps import Refused
@@ -85,6 +87,7 @@ class Layer3:
         self.peers = Reflector[Any](kube, BGPPEERS, self._seen, clock)
         self.advertisements = Reflector[Any](kube, BGPADVERTISEMENTS, self._seen, clock)
         self.passwords = Passwords(kube, clock, self.wake)
+        self._alive = Alive(Path(settings.gobgp.bgp_keeper), clock, ground.rests)
         self.routes = Routes(settings.routes, clock, self._told, table)
         self.listed = False  # everything that has a say was listed once
         self._silent = asyncio.Event()  # after leave(): nothing is announced any more
@@ -101,7 +104,7 @@ class Layer3:
     def works(self) -> dict[str, Work]:
         known: dict[str, Work] = {"bgppeers": self.peers.run, "bgpadvertisements": self.advertisements.run}
         own: dict[str, Work] = {"layer3": self.decide, "routes": self.routes.run, "gobgp": self._speak}
-        return known | own | {"passwords": self.passwords.run}
+        return known | own | {"passwords": self.passwords.run, "gobgp-alive": self._stay_alive}
 
     # -- what is told
 
@@ -241,11 +244,17 @@ class Layer3:
 
     async def _speak(self) -> NoReturn:
         await self._speaks.wait()
-        from nodeagent.bgp.apply import Daemon  # noqa: PLC0415 - gRPC is large, and most nodes need none
+        from nodeagent.bgp.apply import Daemon  # noqa: PLC0415 - what it needs is large, and most nodes need none of it
 
-        self._daemon = Daemon(self._settings.gobgp.endpoint, self._clock, self._told, connect=self._connect)
+        where = self._settings.gobgp
+        self._daemon = Daemon(where.endpoint, self._clock, self._told, connect=self._connect, alive=self._alive)
         self._daemon.want(self._plan.want, complete=True)
         await self._daemon.run()
+
+    async def _stay_alive(self) -> NoReturn:
+        """Have the daemon's keeper know that somebody sees to it, and what to do with it when both must end."""
+        await self._speaks.wait()
+        await self._alive.run()
 
     # -- the report
 
