@@ -97,6 +97,7 @@ class Layer3:
         self._leaving: tuple[Reason, str] | None = None  # the program goes, and gives everything away
         self._draining_since: float | None = None
         self._choice, self._plan = Choice(), Plan()
+        self._aggregates: tuple[Prefix, ...] = ()  # of the paths those that cover several VIPs
         self._followed = -1  # changes of the index that were looked at
         self._wake, self._speaks = asyncio.Event(), asyncio.Event()
         self._logged: frozenset[object] = frozenset()
@@ -181,6 +182,7 @@ class Layer3:
         if not self.passwords.settled:
             return self._clock.now() + UNSETTLED
         self._plan = plan = bgp.wanted(self._situation())
+        self._aggregates = tuple(path for path in plan.want.paths if path.num_addresses > 1)
         if self._daemon is None and (plan.want.speaker is not None or self._somebody_listens()):
             self._speaks.set()
         if self._daemon is not None:
@@ -280,7 +282,7 @@ class Layer3:
             return Reason.KERNEL_REFUSED, why
         if BGP not in vip.protocols or self._is_drained(vip):
             return None
-        path = path_of(self._plan.want, vip.address)
+        path = path_of(self._plan.want, self._aggregates, vip.address)
         if path is None:
             return Reason.NO_SESSION, "no BGPPeer, setting or annotation has a session that it would go to"
         daemon = self._daemon
@@ -336,13 +338,12 @@ def _face(node: wire.Node | None) -> object:
     return None if node is None else (node.metadata.labels, node.metadata.annotations, node.status.addresses)
 
 
-def path_of(want: Want, vip: Address) -> Prefix | None:
-    """The path that *vip* is announced by: its own, or the longest that covers it; None: there is none."""
+def path_of(want: Want, aggregates: Iterable[Prefix], vip: Address) -> Prefix | None:
+    """The path that *vip* is announced by: its own, or the longest of *aggregates* that covers it; None: there is none."""
     own = ip_network(vip)
     if own in want.paths:
         return own
-    covering = (path for path in want.paths if path.prefixlen < path.max_prefixlen and vip in path)
-    return max(covering, key=lambda path: path.prefixlen, default=None)
+    return max((path for path in aggregates if vip in path), key=lambda path: path.prefixlen, default=None)
 
 
 def _row(session: Session, state: SessionState | None) -> wire.AgentSession:
