@@ -339,7 +339,7 @@ def _face(node: wire.Node | None) -> object:
 
 
 def path_of(want: Want, aggregates: Iterable[Prefix], vip: Address) -> Prefix | None:
-    """The path that *vip* is announced by: its own, or the longest of *aggregates* that covers it; None: there is none."""
+    """The path that *vip* is announced by: its own, or the longest of *aggregates* that covers it; None: none."""
     own = ip_network(vip)
     if own in want.paths:
         return own
