@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from nodeagent.addresses import rtnetlink
 from nodeagent.addresses.plan import (
     MARK,
     OLDEST_KERNEL,
@@ -40,10 +41,12 @@ from nodeagent.addresses.plan import (
     listed,
     supported,
 )
+from nodeagent.addresses.rtnetlink import Standing
 from roost.frames.ethernet import MAC_LENGTH, Mac
 from roost.frames.ndp import solicited_node
 from roost.process import Unreachable
 
+_AT_ONCE = 32  # steps that are taken before others have their turn
 _LOOKS, _LOOK = 50, 0.002  # how often, and how many seconds apart, it is looked for a group that the kernel joins
 
 Message = Any  # pyroute2 ships no types
@@ -65,12 +68,13 @@ class Addresses:
             wanted = ".".join(map(str, OLDEST_KERNEL))
             raise Unsupported(f"kernel {release} keeps no mark on an address: {wanted} or newer is needed")
         self.settings = settings
-        self._netlink = AsyncIPRoute()
+        self._netlink, self._putting = AsyncIPRoute(), rtnetlink.Putting()
         self._turn = asyncio.Lock()  # the kernel takes one dump of a socket at a time, and calls a second one busy
 
     async def close(self) -> None:
         """Close the socket; what is on the links stays until its lifetime ends."""
         self._netlink.close()
+        self._putting.close()
 
     async def links(self) -> tuple[Link, ...]:
         """All links with their own prefixes, in order of their index."""
@@ -111,14 +115,18 @@ class Addresses:
         task of its own (addrconf_dad_work() in net/ipv6/addrconf.c): until then it would not hear the first question,
         and whoever asks does so again after a second only.
         """
-        done = tuple([await self._one(step) for step in steps])
+        done = list[Outcome]()
+        for step in steps:
+            done.append(self._one(step))
+            if not len(done) % _AT_ONCE:
+                await asyncio.sleep(0)
         added = [each.step.at for each in done if isinstance(each, Done) and isinstance(each.step, Add)]
         wanted = {(at.device, solicited_node(at.address)) for at in added if isinstance(at.address, IPv6Address)}
         for _ in range(_LOOKS):
             if not wanted or wanted <= _groups_joined():
                 break
             await asyncio.sleep(_LOOK)
-        return done
+        return tuple(done)
 
     async def watch(self, changed: Callable[[tuple[Link, ...]], None]) -> NoReturn:
         """Call *changed* with all links now, whenever they change, and whenever an address with our mark went.
@@ -164,35 +172,28 @@ class Addresses:
         async with self._turn:
             return [message async for message in await of("dump")]
 
-    async def _one(self, step: Step) -> Outcome:
+    def _one(self, step: Step) -> Outcome:
         try:
             index = socket.if_nametoindex(step.at.device)
-            async with _reachable(but=NetlinkError):
-                await self._netlink.addr(_COMMANDS[type(step)], index=index, **self._wish(step))
-        except NetlinkError as error:
-            return Done(step) if _is_as_wanted(step, error.code) else Failed(step, error.code)
         except OSError:  # there is no such device
             return Done(step) if _is_as_wanted(step, errno.ENODEV) else Failed(step, errno.ENODEV)
-        return Done(step)
+        try:
+            code = self._putting.do(_KINDS[type(step)], index, step.at.address, *self._wish(step))
+        except OSError as error:
+            raise Unreachable(f"rtnetlink: {error}") from error
+        return Done(step) if not code or _is_as_wanted(step, code) else Failed(step, code)
 
-    def _wish(self, step: Step) -> dict[str, object]:
+    def _wish(self, step: Step) -> tuple[int, Standing | None]:
         address = step.at.address
         match step:
             case Remove():
-                return {"address": str(address), "prefixlen": step.prefix_length}
+                return step.prefix_length, None
             case Add() | Refresh():
-                return {
-                    "address": str(address),
-                    "prefixlen": address.max_prefixlen,
-                    "scope": _SCOPE_HOST,
-                    "flags": _FLAGS[address.version],
-                    "proto": MARK,
-                    "valid_lft": self.settings.address_lifetime,
-                    "preferred_lft": 0,  # deprecated: no source for connections of the node's own
-                }
+                lifetime = self.settings.address_lifetime
+                return address.max_prefixlen, Standing(_SCOPE_HOST, _FLAGS[address.version], MARK, lifetime)
 
 
-_COMMANDS: Mapping[type[Step], str] = {Add: "add", Refresh: "replace", Remove: "del"}
+_KINDS: Mapping[type[Step], int] = {Add: rtnetlink.ADD, Refresh: rtnetlink.REFRESH, Remove: rtnetlink.REMOVE}
 
 
 def _is_as_wanted(step: Step, code: int) -> bool:
@@ -201,11 +202,9 @@ def _is_as_wanted(step: Step, code: int) -> bool:
 
 
 @asynccontextmanager
-async def _reachable(but: type[Exception] | tuple[()] = ()) -> AsyncIterator[None]:
+async def _reachable() -> AsyncIterator[None]:
     try:
         yield
-    except but:
-        raise
     except (OSError, NetlinkError) as error:
         raise Unreachable(f"rtnetlink: {error}") from error
 
