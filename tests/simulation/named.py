@@ -341,8 +341,8 @@ NAMED: dict[str, Named] = {
         _of(
             f.Deaf(AT, 6.0),
             f.ApiCut(AT, 6.0, "holder"),
-            f.NoAnchor(AT, 0.7, "holder"),
-            f.ApiSlow(AT + 0.33, 2.0, 0.8, 1.0),
+            f.NoAnchor(AT, 1.4, "holder"),
+            f.ApiSlow(AT + 0.37, 2.0, 0.8, 1.0),
             nodes=2,
         ),
     ),

@@ -139,11 +139,16 @@ class Pulse(Process):
     kind = "pulse"
 
     def handle(self, happened: Any) -> None:
+        self._step(happened)
+        if self.alive and not self.todo and not self.paused and self.node.raw() >= self.state.welcome:
+            self._step(PULSE_TICK)  # who is awake anyway says hello
+        if self.alive:
+            self.set_timer()
+
+    def _step(self, happened: Any) -> None:
         self.state, outputs = pulse_plan.step(self.state, self.node.raw(), happened)
         if outputs:
             self.perform(outputs)
-        if self.alive:
-            self.set_timer()
 
     def act(self, output: Any) -> None:
         kind = type(output)
