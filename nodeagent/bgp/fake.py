@@ -41,6 +41,7 @@ class FakeGobgpd:
         self.version, self.local = version, local
         self.runs = True
         self.connections = 0
+        self.away: set[str] = set()  # addresses where no router is
         self.refuses: dict[str, str] = {}  # addresses of sessions that are not taken, and why
         self.routers: dict[str, FakeRouter] = {}  # by address
         self.calls: list[str] = []  # all that changed something
@@ -233,11 +234,12 @@ class _Connection:
             session.asn or 0,
             session.password,
             enabled=True,
-            established=True,
+            established=address not in daemon.away,
         )
-        stale = set(router.table) - set(daemon.paths)
-        daemon.tell(router, daemon.paths)
-        _lose(router, stale)  # End-of-RIB
+        if address not in daemon.away:
+            stale = set(router.table) - set(daemon.paths)
+            daemon.tell(router, daemon.paths)
+            _lose(router, stale)  # End-of-RIB
         daemon.move()
 
     async def delete_peer(self, address: str) -> None:
