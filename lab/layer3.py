@@ -1,13 +1,14 @@
 """BGP in the lab: routers in front of the nodes, GoBGP beside the agents, and how connections are spread over nodes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from lab.faults import Faults
 from lab.network import ip, pod_cidr4, pod_cidr6
 from lab.routers.daemon import Daemon
 from lab.routers.router import DAEMONS, Place, Router
 from lab.routers.values import Kind, Neighbour, Setup
-from lab.speaker import Dial, Speaker, configuration
+from lab.speaker import PROGRAMS, Dial, Speaker, configuration, kept, plain
 from lab.spread import Spread, spread
 
 
@@ -17,6 +18,7 @@ class Layer3(Faults):
     def start(self) -> None:
         self.routers: dict[str, Router] = {}
         self.speakers: dict[str, Speaker] = {}
+        self._speaker_settings: dict[str, Callable[[], Speaker]] = {}
         super().start()
 
     def close(self) -> None:
@@ -62,23 +64,42 @@ class Layer3(Faults):
 
     # -- speakers
 
-    def start_speaker(
-        self, node: str, version: int = 3, *flags: str, asn: int = 65000, sessions: Sequence[Dial] = ()
-    ) -> Speaker:
-        """Start a bare gobgpd of *version* on *node*, after a former one ended; on the node its API is at SOCKET.
+    def start_speaker(self, node: str, version: int = 3, *, asn: int = 65000, sessions: Sequence[Dial] = ()) -> Speaker:
+        """Start a gobgpd of *version* by itself on *node*, after a former one ended; on the node its API is at SOCKET.
 
         Without *sessions* it is unconfigured, as an agent expects it; with some it is a speaker of *asn* already.
         """
+        command = plain(self.binaries, version)
+        if sessions:
+            file = self.nodes[node].work / "gobgpd.toml"
+            file.write_text(configuration(asn, str(self.nodes[node].leg("data").address4), sessions))
+            command.append(f"--config-file={file}")
+        return self._start_speaker(node, command, version, kept=False)
+
+    def start_keeper(self, node: str, version: int = 3, *, lifetime: float = 30) -> Speaker:
+        """Start ``roost-gobgpd`` on *node*, with a gobgpd of *version* below it, after a former one ended."""
+        return self._start_speaker(node, kept(self.binaries, version, lifetime), version, kept=True)
+
+    def _start_speaker(self, node: str, command: Sequence[str], version: int, *, kept: bool) -> Speaker:
         former = self.speakers.get(node)
         if former is not None and former.running:
             raise ValueError(f"a speaker runs on {node} already")
-        own = str(self.nodes[node].leg("data").address4)
-        config = configuration(asn, own, sessions) if sessions else ""
-        speaker = Speaker(self.nodes[node], version, self.binaries, config, flags)
-        self.nodes[node].processes.append(speaker)
+        one = self.nodes[node]
+        speaker = Speaker(one, command, str(self.binaries / PROGRAMS[version][1]), kept=kept)
+        one.processes.append(speaker)
         self.speakers[node] = speaker
+        self._speaker_settings[node] = partial(self._start_speaker, node, command, version, kept=kept)
         speaker.wait_ready()
         return speaker
+
+    def power_on(self, node: str, *, agent: bool = True) -> None:
+        """Its cables to routers and its speaker come back, too."""
+        super().power_on(node, agent=agent)
+        for router in self.routers.values():
+            if node in router.wires:
+                router.wire(node)
+        if node in self._speaker_settings:
+            self._speaker_settings[node]()
 
     # -- traffic
 

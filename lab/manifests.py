@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab import build
@@ -13,15 +14,19 @@ RENDERED = ROOT / "build" / "roost.yaml"
 NAMESPACE = "roost-system"
 
 
-def render() -> Path:
-    """Write build/roost.yaml and return its path. Raises LabError with helm's words, BuildError without helm."""
+def render(values: Sequence[str] = (), to: Path = RENDERED) -> Path:
+    """Write the manifests, by default to build/roost.yaml, and return their path.
+
+    *values*: as helm's --set takes them. Raises LabError with helm's words, BuildError without helm.
+    """
     helm = build.ensure() / "helm"
-    text = run([str(helm), "template", "roost", str(CHART), f"--namespace={NAMESPACE}", "--no-hooks"])
-    RENDERED.parent.mkdir(exist_ok=True)
-    fresh = RENDERED.with_suffix(f".{os.getpid()}")
+    chosen = [f"--set={value}" for value in values]
+    text = run([str(helm), "template", "roost", str(CHART), f"--namespace={NAMESPACE}", "--no-hooks", *chosen])
+    to.parent.mkdir(exist_ok=True)
+    fresh = to.with_suffix(f".{os.getpid()}")
     fresh.write_text(text)
-    fresh.replace(RENDERED)
-    return RENDERED
+    fresh.replace(to)
+    return to
 
 
 def main() -> None:

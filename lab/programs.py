@@ -2,6 +2,7 @@
 
 import sys
 from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 from secrets import token_bytes
 
@@ -62,9 +63,14 @@ class Programs(Rack):
             process.sigkill()
         super().close()
 
-    def install(self, path: Path | None = None) -> None:
-        """Apply Roost's manifests (None: the chart, rendered) and wait until all of it is in effect."""
-        self.kubectl("apply", "--server-side", "-f", str(path or manifests.render()))
+    def install(self, path: Path | None = None, *, values: Sequence[str] = ()) -> None:
+        """Apply Roost's manifests (None: the chart, rendered) and wait until all of it is in effect.
+
+        *values*: of the chart, as helm's --set takes them: ``bgp.passwordSecrets={tor}``.
+        """
+        if path is None:
+            path = manifests.render(values, self.work / "roost.yaml") if values else manifests.render()
+        self.kubectl("apply", "--server-side", "-f", str(path))
         wait_for("Roost's resource types are served", self._types_established, 20, every=0.05)
         self._make_key()
         self.wait_for_policies()

@@ -1,14 +1,18 @@
 """GoBGP beside the agent of a node: gobgpd of version 3 or 4 by itself, with the command that asks it."""
 
 import os
+import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab.nodes import Node
-from lab.run import LabError, Process, run, wait_for
+from lab.probe import python_environment
+from lab.run import LabError, Process, children, run, wait_for
 
 SOCKET = "/run/roost/gobgpd.sock"  # in the node's own /run; the agents' default
+API = f"--api-hosts=unix://{SOCKET}"
 PROGRAMS = {3: ("/usr/bin/gobgpd", "/usr/bin/gobgp"), 4: ("gobgpd-v4", "gobgp-v4")}
 
 
@@ -46,24 +50,41 @@ def configuration(asn: int, router_id: str, sessions: Sequence[Dial]) -> str:
     return "\n".join([*lines, ""])
 
 
-class Speaker(Process):
-    """A gobgpd that runs on a node; without a *config* it does nothing until somebody tells it."""
+def plain(binaries: Path, version: int) -> list[str]:
+    """The command of a gobgpd by itself."""
+    return [str(binaries / PROGRAMS[version][0]), API, "--pprof-disable", "--log-plain"]
 
-    def __init__(self, node: Node, version: int, binaries: Path, config: str = "", flags: Sequence[str] = ()) -> None:
-        self.node, self.version = node, version
-        self._client = str(binaries / PROGRAMS[version][1])  # of an absolute path nothing is taken from *binaries*
-        place = node.run_directory / Path(SOCKET).relative_to("/run")
-        place.parent.mkdir(exist_ok=True)
-        place.unlink(missing_ok=True)  # of a life that was killed
-        self.socket = place
+
+def kept(binaries: Path, version: int, lifetime: float) -> list[str]:
+    """The command of a gobgpd that lives as long as an agent does, and *lifetime* seconds more."""
+    keeper = [sys.executable, "-m", "nodeagent.bgp.keeper", f"--lifetime={lifetime:g}"]
+    return [*keeper, f"--api=unix://{SOCKET}", f"--gobgpd={binaries / PROGRAMS[version][0]}"]
+
+
+class Speaker(Process):
+    """A gobgpd that runs on a node: by itself, or as the child of *keeper*, which ends it when no agent lives."""
+
+    def __init__(self, node: Node, command: Sequence[str], gobgp: str, *, kept: bool) -> None:
+        self.node, self.kept = node, kept
+        self._gobgp = gobgp
+        self.socket = node.run_directory / Path(SOCKET).relative_to("/run")
         """Where its API is, as the driver sees it; on the node: SOCKET."""
-        program = str(binaries / PROGRAMS[version][0])
-        command = [program, f"--api-hosts=unix://{SOCKET}", "--pprof-disable", "--log-plain", *flags]
-        if config:
-            file = node.work / "gobgpd.toml"
-            file.write_text(config)
-            command.append(f"--config-file={file}")
-        super().__init__(f"{node.name}/gobgpd", node.command(*command), node.work / "gobgpd.log", dict(os.environ))
+        self.socket.parent.mkdir(exist_ok=True)
+        self.socket.unlink(missing_ok=True)  # of a life that was killed
+        log = node.work / "gobgpd.log"
+        super().__init__(f"{node.name}/gobgpd", node.command(*command), log, python_environment())
+
+    @property
+    def gobgpd(self) -> int:
+        """The process that speaks BGP; 0 while there is none."""
+        return next(iter(children(self.pid)), 0) if self.kept else self.pid
+
+    def gobgpd_signal(self, number: signal.Signals) -> None:
+        """Send *number* to gobgpd alone, once there is one."""
+        os.kill(wait_for(f"{self.name} has its gobgpd", lambda: self.gobgpd, 15, alive=[self]), number)
+
+    def pids(self) -> list[int]:
+        return [self.pid, *children(self.pid)]
 
     def wait_ready(self) -> None:
         wait_for(f"{self.name} answers", self.answers, 15, alive=[self], every=0.02)
@@ -77,7 +98,7 @@ class Speaker(Process):
 
     def gobgp(self, *arguments: str) -> str:
         """What the command gobgp says to *arguments*. Raises LabError."""
-        return run([self._client, "--target", f"unix://{self.socket}", *arguments])
+        return run([self._gobgp, "--target", f"unix://{self.socket}", *arguments])
 
     def announce(self, prefix: str, *attributes: str, next_hop: str = "") -> None:
         """Add a path; *attributes* as gobgp writes them: community 65000:1, med 5, …"""

@@ -211,7 +211,7 @@ def _path(prefix: Prefix, told: dict[str, Any]) -> Path:
 
 
 def _neighbour_of(word: str) -> str:
-    """"" of a path of its own."""
+    """ "" of a path of its own."""
     return word if _is_address(word) and not ip_address(word).is_unspecified else ""
 
 

@@ -70,7 +70,7 @@ class Router:
         self.name = place.name
         self.client = place.client
         self.ipv6 = ipv6
-        self.wires: list[str] = []  # the interfaces that lead to single nodes
+        self.wires: list[str] = []  # the nodes that have a cable of their own to it
         work.mkdir(parents=True, exist_ok=True)
         setup = replace(setup, router_id=setup.router_id or str(place.leg.address4))
         where = ["ip", "netns", "exec", self.name]
@@ -119,6 +119,8 @@ class Router:
         ip([f"link add {here} netns {self.name} type veth peer name {there} netns {node}"])
         ip([f"link set {here} up"], self.name)
         ip([f"link set {there} up"], node)
+        if node not in self.wires:
+            self.wires.append(node)
         return there, here
 
     def set_up(self, setup: Setup) -> None:
