@@ -1,6 +1,5 @@
 """From BGPPeers, BGPAdvertisements, settings and VIPs to what the daemon should do on this node. No I/O."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from hashlib import sha256
 from ipaddress import IPv4Address
@@ -46,7 +45,8 @@ def wanted(situation: Situation) -> Plan:
     made = [one for one in asked if (one.kind, one.session.name) not in refused]
     if not made:
         return Plan(problems=_sorted(problems))
-    speaker = Speaker(_asn(asked), router_id or annotated or _router_id(situation, vips))
+    # Every session has an AS number of its own. The daemon's is one that no other session can change: it would restart.
+    speaker = Speaker(situation.settings.bgp_asn, router_id or annotated or _router_id(situation, vips))
     advertising = Advertising(situation, made)
     want = Want(speaker, {one.session.key: one.session for one in made}, advertising.paths())
     return Plan(
@@ -92,12 +92,6 @@ def _unmet(situation: Situation, vips: Collection[Address]) -> list[Problem]:
         return []
     message = f"{interface} has no IPv4 address to be the router id"
     return [Problem(SETTING, "bgp-router-interface", Reason.NO_SUCH_INTERFACE, message)]
-
-
-def _asn(asked: Iterable[Asked]) -> int:
-    """The daemon's own: that of most sessions, so that one odd session more does not restart it for all."""
-    uses = Counter(one.session.local_asn for one in asked)
-    return min(uses, key=lambda asn: (-uses[asn], asn))
 
 
 def _router_id(situation: Situation, vips: Collection[Address]) -> IPv4Address:

@@ -239,7 +239,9 @@ def test_the_router_id(given: Mapping[str, Any], router_id: str) -> None:
 
 def test_a_peer_has_the_first_word_about_the_router_id() -> None:
     asked = peer(local=LocalEnd(asn=65000, router_id="10.8.8.8"))
-    found = plan(peer("a", "10.0.0.9"), asked, settings=Settings(bgp_router_id=IPv4Address("10.9.9.9")))
+    settings = Settings(bgp_router_id=IPv4Address("10.9.9.9"), bgp_annotations="a")
+    here = node(annotations={"a/node-asn": "65000", "a/src-ip": "10.7.7.7"} | THEIRS)
+    found = plan(peer("a", "10.0.0.9"), asked, settings=settings, here=here)
     assert found.want.speaker == Speaker(65000, IPv4Address("10.8.8.8"))
 
 
@@ -249,15 +251,18 @@ def test_an_interface_without_an_address_is_no_router_id() -> None:
     assert found.want.speaker == Speaker(65000, HOP4)
 
 
-def test_the_daemon_has_the_as_number_of_most_sessions() -> None:
+def test_no_session_changes_the_daemons_own_as_number() -> None:
+    """It would restart for that, and end all others."""
     mine = LocalEnd(asn=65010)
-    found = plan(peer("a"), peer("b", "10.0.0.2", local=mine), peer("c", "10.0.0.3", local=mine))
-    assert found.want.speaker == Speaker(65010, HOP4)
+    found = plan(peer("a", local=mine), peer("b", "10.0.0.2", local=mine), peer("c", "10.0.0.3"))
+    assert found.want.speaker == Speaker(65000, HOP4)
     assert {session.name: session.local_asn for session in found.want.sessions.values()} == {
-        "a": 65000,
+        "a": 65010,
         "b": 65010,
-        "c": 65010,
+        "c": 65000,
     }
+    found = plan(peer("a"), settings=Settings(bgp_asn=65020))
+    assert found.want.speaker == Speaker(65020, HOP4)
 
 
 def test_a_node_that_is_to_speak_no_bgp() -> None:
@@ -315,6 +320,7 @@ BOTH = ("IPv4", "IPv6")
             id="fixed, and one is missing",
         ),
         pytest.param(peer(**fixed()), {4}, NextHops(), "neither", id="fixed, and none is given: plain BGP"),
+        pytest.param(peer(families=BOTH, **fixed()), {4}, NextHops(), "neither", id="plain BGP has one family"),
         pytest.param(
             peer(local=FROM, next_hop=NextHop(mode="SourceAddress")),
             {4, 6},
@@ -377,6 +383,11 @@ def test_an_interface_that_is_not_there() -> None:
 def test_a_vip_is_no_next_hop() -> None:
     here = node(interfaces={"eth0": on("10.0.0.1/24", "2001:db8::1/128", "fd00::1/64")})
     assert only(plan(peer(families=BOTH), offer("2001:db8::1"), here=here)).next_hops.ipv6 == HOP6
+
+
+def test_of_two_links_the_one_with_the_smaller_subnet_leads_to_the_router() -> None:
+    here = node(interfaces={"a": on("10.0.0.1/8", "fd00::1/64"), "b": on("10.0.0.2/24", "fd00::2/64")})
+    assert only(plan(peer(families=BOTH), here=here)).next_hops.ipv6 == IPv6Address("fd00::2")
 
 
 def test_the_nodes_own_address_comes_first() -> None:
