@@ -44,7 +44,10 @@ class Table(Protocol):
 
 
 class Routes:
-    """The routes of one table: what is there is read, not remembered. *changed* is called when it is otherwise."""
+    """The routes of one table: what is there is read, not remembered.
+
+    *changed* is called when ``present()``, ``problems`` or ``settled`` say something else than before.
+    """
 
     def __init__(
         self, settings: Settings, clock: Clock, changed: Callable[[], None], table: Table | None = None
@@ -133,12 +136,11 @@ class Routes:
             if isinstance(outcome, Failed) and not isinstance(outcome.step, Delete)
         }
         self._log(outcomes, problems)
-        self.settled = (want, complete) == (self._want, self._complete)
-        if (now, problems) != (self._have, self.problems) or outcomes:
-            self._have, self.problems = now, problems
+        settled = (want, complete) == (self._want, self._complete)
+        before = self._have, self.problems, self.settled
+        self._have, self.problems, self.settled = now, problems, settled
+        if before != (now, problems, settled):
             self._changed()
-        else:
-            self._have = now
 
     def _once_more(self, there: Set[Route]) -> tuple[Step, ...]:
         now = self._clock.now()

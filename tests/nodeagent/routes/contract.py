@@ -97,6 +97,17 @@ class RoutesContract:
             await keeper.want(FOUR, SIX)
         assert stage.shown() == {FOUR, SIX}
 
+    async def test_it_is_told_when_what_is_wanted_is_there_already(self, stage: Stage) -> None:
+        stage.make(FOUR)
+        async with kept(stage) as keeper:
+            await keeper.when(lambda: keeper.routes.present() == {FOUR})
+            keeper.woken.clear()
+            keeper.routes.want({FOUR}, complete=True)
+            assert not keeper.routes.settled
+            async with asyncio.timeout(PATIENCE):
+                await keeper.woken.wait()
+            assert keeper.routes.settled
+
     async def test_clear_takes_them_along(self, stage: Stage) -> None:
         static = replace(OTHER, protocol=STATIC)
         stage.make(static)

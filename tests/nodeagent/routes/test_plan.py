@@ -151,9 +151,7 @@ ETH0, ETH1 = device("eth0", 2, "10.1.0.1/24", "fe80::1/64"), device("eth1", 3, "
         pytest.param("198.51.100.1", [LO, ETH1, ETH0], "eth0", id="else the first with a subnet"),
         pytest.param("2001:db8:7::1", [LO, ETH0, ETH1], "eth1", id="of its family"),
         pytest.param("2001:db8:7::1", [LO, ETH0], "eth0", id="or of the other"),
-        pytest.param(
-            "192.0.2.1", [LO, ETH0, replace(ETH1, up=False)], "eth0", id="one that is up rather than down"
-        ),
+        pytest.param("192.0.2.1", [LO, ETH0, replace(ETH1, up=False)], "eth0", id="one that is up rather than down"),
         pytest.param("192.0.2.1", [replace(ETH1, up=False)], "eth1", id="and one that is down rather than none"),
         pytest.param("192.0.2.1", [LO, device("c1", 2, "10.2.0.1/24", kind="veth")], "", id="no cable to a pod"),
         pytest.param("192.0.2.1", [LO, device("vip", 2, "10.2.0.1/32")], "", id="nor one without a subnet"),
