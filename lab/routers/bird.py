@@ -73,7 +73,7 @@ def _neighbour(name: str, neighbour: Neighbour, setup: Setup) -> Iterator[str]:
     if neighbour.password:
         yield f'  password "{neighbour.password}";'
     yield f"  multihop {neighbour.multihop};" if neighbour.multihop else "  direct;"
-    yield f"  hold time {setup.hold}; keepalive time {setup.keepalive};"
+    yield f"  hold time {setup.hold}; keepalive time {setup.keepalive}; error wait time 1, 1;"
     if setup.graceful_restart:
         yield f"  graceful restart on; graceful restart time {setup.graceful_restart};"
     if neighbour.bfd is not None:
