@@ -105,7 +105,7 @@ class Controller:
             self.clock,
             self.wall,
             self.settings.services,
-            self.mirror.touch,
+            self._touched,
             self.mirror.touch_pool,
         )
         self.election = Election(self.kube, self.clock, self.settings.leader.election(self.identity))
@@ -177,15 +177,17 @@ class Controller:
         if new:
             if self.picture.vip(new):
                 self.grants.changed(before, self.picture.book.vips.get(name))
-                if before is None or before.spec != new.spec:
-                    self.routers.touch_advertisements()
             return
         gone = self.picture.no_vip(name, old)
         if old:
             self.picture.settled(old.metadata.uid)
         if gone:
             self.grants.changed(gone, None)
-            self.routers.touch_advertisements()
+
+    def _touched(self, key: Key) -> None:
+        """A Service, or one of its VIPs, changed: by somebody's hand or by our own."""
+        self.mirror.touch(key)
+        self.routers.touch_advertisements()
 
     def _pool(self, name: str, old: AddressPool | None, new: AddressPool | None) -> None:
         self.picture.pool(name, new)

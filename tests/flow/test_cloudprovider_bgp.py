@@ -177,6 +177,18 @@ async def test_advertisements_that_select_a_service_are_named_by_its_vip(world: 
     await world.until(lambda: named() == [(), ()])
 
 
+async def test_a_vip_that_is_selected_later_is_counted(world: World) -> None:
+    """Our own write of the VIP is no news when its watch brings it."""
+    world.service("web")
+    advertise(world, "gold", service_selector=GOLD)
+    await world.until(lambda: len(world.vips()) == 1)
+    await world.rest(20)
+    label(world, "web", tier="gold")
+    await world.until(lambda: world.api.all(BGPADVERTISEMENTS)["gold"].status.matched_vips == 1)
+    label(world, "web")
+    await world.until(lambda: world.api.all(BGPADVERTISEMENTS)["gold"].status.matched_vips == 0)
+
+
 async def test_a_pool_says_that_no_advertisement_speaks_of_it(world: World) -> None:
     def said() -> list[str]:
         conditions = world.api.all(ADDRESSPOOLS)["prod"].status.conditions
