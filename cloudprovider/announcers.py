@@ -142,6 +142,11 @@ class Rules:
             return None
         return frozenset(name for one in chosen for name in one.spec.peer_names)
 
+    def holder_only(self, pool: str, selected: Iterable[str]) -> bool:
+        """Whether all that speak of a VIP of *pool*, and somebody does, want it from its holder alone."""
+        said = {one.spec.announcers for one in self.advertisements if applies(one, pool, selected)}
+        return said == {HOLDER_ONLY}
+
     def leaves_out(self, announcer: Announcer, routers: frozenset[str] | None) -> bool:
         """Whether nobody wants a session of this node with any of *routers*. Where there is no BGPPeer at all, other
         settings ask for the sessions, and whether they do is not known here."""

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from cloudprovider.announcers import by_labels
 from cloudprovider.grants import Grants, Says
 from cloudprovider.mirror import Mirror
-from cloudprovider.model import Key
+from cloudprovider.model import HOLDER_ONLY, Key
 from cloudprovider.nodes import apply as nodes_apply
 from cloudprovider.nodes import plan as nodes_plan
 from cloudprovider.picture import Picture
@@ -273,8 +273,11 @@ class Controller:
         self.mirror.touch_layer3()
         for pool in self.picture.pools:  # which of them nobody speaks of
             self.mirror.touch_pool(pool)
+        everybody = HOLDER_ONLY in {
+            item.spec.announcers for item in (old, *self.picture.advertisements.values()) if item
+        }
         for key, service in self.picture.services.items():
-            if by_labels(old, service.metadata.labels) is not by_labels(new, service.metadata.labels):
+            if everybody or by_labels(old, service.metadata.labels) is not by_labels(new, service.metadata.labels):
                 self.grants.look_at(key)
 
     # -- Leases of nodes that are gone

@@ -212,7 +212,8 @@ class Grants:
         if isinstance(asked, Refused):
             return standing, asked
         selected = picture.selecting(service.metadata.labels)
-        asked = replace(asked, announcers=self.settings.announcers, advertisements=selected)
+        held = picture.held_pools(selected)
+        asked = replace(asked, announcers=self.settings.announcers, advertisements=selected, held_pools=held)
         return replace(standing, wish=asked), decide(picture.book, asked)
 
     def _remember(self, standing: plan.Standing, answer: Answer) -> None:

@@ -55,8 +55,8 @@ class Wish:
 
     *families* are IP versions in the Service's order; *all_families* says that one of them alone is not enough.
     *requested* holds an address per version where the Service names one; *shown* are the addresses in its status.
-    *announcers* is who announces on layer 3 where neither Service nor pool says; *advertisements* are the
-    BGPAdvertisements that select it by its labels.
+    *announcers* is who announces on layer 3 where neither Service nor pool says; in *held_pools* it is the holder, as
+    every BGPAdvertisement has it that speaks of them. *advertisements* are those that select it by its labels.
     """
 
     key: Key
@@ -71,6 +71,7 @@ class Wish:
     ports: tuple[ClaimPort, ...] = ()
     directions: Directions = Directions()
     announcers: str = EVERY_NODE
+    held_pools: frozenset[str] = frozenset()
     advertisements: tuple[str, ...] = ()
 
     def request(self, version: int) -> Address | None:

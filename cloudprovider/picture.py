@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import TypeVar
 
 from cloudprovider.announcers import Announcer, Rules, announcer, by_labels
-from cloudprovider.model import Key
+from cloudprovider.model import BGP, HOLDER_ONLY, Key
 from cloudprovider.pools.book import Book
 from cloudprovider.pools.pool import parsed
 from roost.kube.wire import (
@@ -128,6 +128,20 @@ class Picture:
     def selecting(self, labels: Mapping[str, str]) -> tuple[str, ...]:
         """The names of the BGPAdvertisements whose serviceSelector selects these labels of a Service."""
         return tuple(name for name, item in sorted(self.advertisements.items()) if by_labels(item, labels))
+
+    def held_pools(self, selected: tuple[str, ...]) -> frozenset[str]:
+        """The pools whose VIPs go out by BGP from their holder alone, as every BGPAdvertisement about them says.
+
+        *selected*: those that select the VIP's Service by its labels.
+        """
+        if not any(item.spec.announcers == HOLDER_ONLY for item in self.advertisements.values()):
+            return frozenset()
+        rules = self.rules()
+        return frozenset(
+            name
+            for name, pool in self.pools.items()
+            if BGP in pool.spec.announce.protocols and rules.holder_only(name, selected)
+        )
 
     def in_groups(self, groups: frozenset[str]) -> frozenset[str]:
         """The names of the VirtualIPs of these groups."""

@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import msgspec
 
-from cloudprovider.model import BGP, EVERY_NODE, LAYER3, Directions, Granted, Wish
+from cloudprovider.model import BGP, EVERY_NODE, HOLDER_ONLY, LAYER3, Directions, Granted, Wish
 from roost import words
 from roost.kube.wire import Claim, PoolAnnounce, Selector, Service, VirtualIPAnnounce, VirtualIPSpec
 
@@ -15,7 +15,8 @@ MOST_ADVERTISEMENTS = 64  # of one VIP (the schema's maxItems)
 
 def spec_of(granted: Granted, wish: Wish, service: Service, others: tuple[Claim, ...] = ()) -> VirtualIPSpec:
     """The VirtualIP.spec that gives this address to this Service; *others* are claims that stay beside its own."""
-    announce = announce_of(granted.announce, service, wish.directions, wish.announcers)
+    announcers = HOLDER_ONLY if granted.pool in wish.held_pools else wish.announcers
+    announce = announce_of(granted.announce, service, wish.directions, announcers)
     if BGP in announce.protocols:
         announce = msgspec.structs.replace(announce, advertisements=wish.advertisements[:MOST_ADVERTISEMENTS])
     mine = Claim(namespace=wish.key.namespace, name=wish.key.name, uid=wish.uid, ports=wish.ports)

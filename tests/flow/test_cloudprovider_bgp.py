@@ -208,3 +208,22 @@ async def test_the_holder_alone_by_annotation(world: World) -> None:
     world.service("api")
     await world.until(lambda: len(world.vips()) == 2)
     assert sorted(vip.spec.announce.announcers for vip in world.vips().values()) == ["EveryEligibleNode", "HolderOnly"]
+
+
+async def test_the_holder_alone_where_every_advertisement_says_so(world: World) -> None:
+    world.service("web")
+    await world.until(lambda: len(world.vips()) == 1)
+
+    def announcers() -> str:
+        (vip,) = world.vips().values()
+        return vip.spec.announce.announcers if vip.spec.group else ""
+
+    assert announcers() == "EveryEligibleNode"
+    advertise(world, "held", announcers="HolderOnly")
+    await world.until(lambda: announcers() == "HolderOnly")
+    advertise(world, "all")
+    await world.until(lambda: announcers() == "EveryEligibleNode")
+    await world.api.kube().delete(BGPADVERTISEMENTS, "all")
+    await world.until(lambda: announcers() == "HolderOnly")
+    await world.api.kube().delete(BGPADVERTISEMENTS, "held")
+    await world.until(lambda: announcers() == "EveryEligibleNode")
