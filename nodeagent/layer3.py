@@ -330,7 +330,10 @@ class Layer3:
         problems = frozenset(self._plan.problems)
         for one in self._plan.problems:
             if one not in self._logged:
-                log.warning("%s", _of(one), extra={"reason": one.reason, "object": f"{one.kind.lower()}/{one.name}"})
+                about = {"reason": one.reason, "object": f"{one.kind.lower()}/{one.name}"}
+                log.warning("%s", _of(one), exc_info=one.bug, extra=about)
+                if one.bug is not None:
+                    metrics.INTERNAL_ERRORS.labels("bgp").inc()
         self._logged = problems
 
 

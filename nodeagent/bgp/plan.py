@@ -36,7 +36,7 @@ def wanted(situation: Situation) -> Plan:
         off = "this node speaks no BGP: its setting bgp-enable is off"
         return Plan(problems=tuple(Problem(PEER, p.metadata.name, Reason.DISABLED, off, refused=True) for p in mine))
     vips = {offer.address for offer in situation.offers}
-    answers = [peers.ask(peer, situation, vips) for peer in mine]
+    answers = [_ask(peer, situation, vips) for peer in mine]
     others, told, annotated = configured.ask(situation, vips)
     asked = [one for one, _ in answers if one is not None] + others
     router_id, clashes = _router_ids(asked)
@@ -56,6 +56,14 @@ def wanted(situation: Situation) -> Plan:
         {one.session.name: one.session.key for one in made},
         max(one.drain for one in made),
     )
+
+
+def _ask(peer: BGPPeer, situation: Situation, vips: Collection[Address]) -> tuple[Asked | None, tuple[Problem, ...]]:
+    try:
+        return peers.ask(peer, situation, vips)
+    except Exception as bug:  # the boundary of its blast: one BGPPeer, and no other
+        message = f"bug while planning it: {type(bug).__name__}; others go on"
+        return None, (Problem(PEER, peer.metadata.name, Reason.INTERNAL_ERROR, message, refused=True, bug=bug),)
 
 
 def _sorted(problems: Iterable[Problem]) -> tuple[Problem, ...]:

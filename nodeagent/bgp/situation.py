@@ -57,7 +57,7 @@ class Situation:
 class Problem:
     """Something that cannot be done as it was asked for. *refused*: there is no session at all because of it.
 
-    *kind* is BGPPeer, BGPAdvertisement, Setting or Annotation.
+    *kind* is BGPPeer, BGPAdvertisement, Setting or Annotation. *bug*: it is ours, and set this one object aside.
     """
 
     kind: str
@@ -65,6 +65,7 @@ class Problem:
     reason: Reason
     message: str
     refused: bool = False
+    bug: Exception | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,14 @@ def test_a_peer_without_a_session(asked: BGPPeer, reason: str, part: str) -> Non
     assert to_whom(found) == {"192.0.2.1/32": ["other"]}
 
 
+def test_a_bug_sets_one_peer_aside() -> None:
+    found = plan(peer(timers=None), peer("other", "10.0.0.253"))
+    (problem,) = found.problems
+    assert (problem.name, problem.reason.value, problem.refused) == ("tor", "InternalError", True)
+    assert isinstance(problem.bug, AttributeError)
+    assert list(found.sessions_of) == ["other"]
+
+
 def test_a_password_by_the_name_and_key_of_its_secret() -> None:
     asked = peer(password_secret=SecretKey(name="keys", key="tor"))
     found = plan(asked, passwords={("keys", "tor"): "hush", ("keys", "password"): "other"})
