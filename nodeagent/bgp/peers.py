@@ -49,7 +49,9 @@ def ask(peer: BGPPeer, situation: Situation, vips: Collection[Address]) -> tuple
     if (secret := peer.spec.password_secret) is not None:
         password = situation.passwords.get((secret.name, secret.key), "")
         if not password:
-            wrong(Reason.SECRET_MISSING, f"no Secret {secret.name} with a password as {secret.key}", refused=True)
+            told = f"no Secret {secret.name} with a password as {secret.key}"
+            told += ", or none that agents may read (the chart's bgp.passwordSecrets names them)"
+            wrong(Reason.SECRET_MISSING, told, refused=True)
         elif len(password.encode()) > LONGEST_PASSWORD:
             long = f"the password in Secret {secret.name} is longer than {LONGEST_PASSWORD} bytes"
             wrong(Reason.INVALID_REQUEST, long, refused=True)
