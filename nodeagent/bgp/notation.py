@@ -14,6 +14,7 @@ from nodeagent.bgp.values import Bfd
 from roost.words import Address
 
 T = TypeVar("T")
+_BARE = re.compile(r"mpbgp_ipv6=([0-9A-Fa-f:.]+?)(?=$|;mpbgp_|:\w*;\d*;\d*;\d*$)")  # what follows: more, or BFD
 _Hops = tuple["NextHopMode | None", IPv4Address | None, IPv6Address | None]
 
 UNNUMBERED = "unnumbered:"
@@ -127,9 +128,11 @@ def _head(text: str) -> tuple[str, list[str]]:
 
 
 def _parts(text: str) -> list[str]:
-    """The parts after the address. In the options, where kube-vip has no place for it, IPv6 may stand in [ ]."""
+    """The parts after the address. The colons of an IPv6 address among the options, in [ ] or bare, part nothing."""
     *parts, rest = text.split(":", OPTIONS)
-    return parts + (re.split(r":(?![^\[\]]*\])", rest) if len(parts) == OPTIONS else [rest])
+    if len(parts) < OPTIONS:
+        return [*parts, rest]
+    return parts + re.split(r":(?![^\[\]]*\])", _BARE.sub(r"mpbgp_ipv6=[\1]", rest))
 
 
 def _address(text: str) -> Address | None:
