@@ -8,6 +8,10 @@ from roost.words import AUTOSCALER_TAINT, EXCLUDE_LABEL, KARPENTER_TAINT, OUT_OF
 LEAVING_TAINTS = (AUTOSCALER_TAINT, KARPENTER_TAINT, OUT_OF_SERVICE_TAINT)
 SHUTTING_DOWN = "node is shutting down"  # kubelet says so in condition Ready (pkg/kubelet/nodeshutdown)
 
+NETWORK = (
+    "NetworkUnavailable"  # its network plugin or the cloud's routes are not there: Pods elsewhere are out of reach
+)
+
 
 def excluded(labels: Mapping[str, str]) -> bool:
     """The label that keeps load balancers off a node; any value but a plain false counts (k8s.io/cloud-provider)."""
@@ -30,6 +34,8 @@ def leaving(node: Node | None) -> str:
     ready = next((condition for condition in node.status.conditions if condition.type == "Ready"), None)
     if ready is not None and ready.status != "True" and SHUTTING_DOWN in ready.message:
         return SHUTTING_DOWN
+    if any(condition.type == NETWORK and condition.status == "True" for condition in node.status.conditions):
+        return f"condition {NETWORK}"
     return ""
 
 

@@ -73,6 +73,18 @@ def not_ready(message: str, status: str = "False") -> NodeCondition:
             Fitness(),
             id="kubelet is not heard of: it stays, others judge that",
         ),
+        pytest.param(
+            node(ready=NodeCondition(type="NetworkUnavailable", status="True")),
+            None,
+            Fitness((Reason.DRAINING, "condition NetworkUnavailable")),
+            id="its network is not there: Pods elsewhere are out of its reach",
+        ),
+        pytest.param(
+            node(ready=NodeCondition(type="NetworkUnavailable", status="False")),
+            None,
+            Fitness(),
+            id="its network is there",
+        ),
         pytest.param(node(cordoned=True), None, Fitness(last=True), id="cordoned: it is chosen last, no more"),
         pytest.param(
             node("node.kubernetes.io/unschedulable", cordoned=True),
