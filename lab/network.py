@@ -54,14 +54,18 @@ class Leg:
 
     @property
     def link_local(self) -> IPv6Address:
-        """What the kernel makes of the MAC (RFC 4291, appendix A)."""
-        octets = bytes.fromhex(self.mac.replace(":", ""))
-        return IPv6Address(b"\xfe\x80" + b"\0" * 6 + bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:])
+        return link_local(self.mac)
 
     @property
     def mac(self) -> str:
         """Locally administered, with the IPv4 address in it: the same after a power-on."""
         return "02:00:" + ":".join(f"{byte:02x}" for byte in self.address4.packed)
+
+
+def link_local(mac: str) -> IPv6Address:
+    """What the kernel makes of a MAC (RFC 4291, appendix A)."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    return IPv6Address(b"\xfe\x80" + b"\0" * 6 + bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:])
 
 
 def pod_cidr4(number: int) -> IPv4Network:

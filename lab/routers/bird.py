@@ -63,10 +63,11 @@ def _neighbour(name: str, neighbour: Neighbour, setup: Setup) -> Iterator[str]:
     ours = f" {neighbour.local}" if neighbour.local else ""
     yield f"protocol bgp {name} {{"
     yield f"  local{ours} as {setup.asn};"
-    yield f"  neighbor {_whom(neighbour)} {_whose(neighbour, setup)};"
-    if "/" not in neighbour.remote and not _is_address(neighbour.remote):
-        yield f'  interface "{neighbour.remote}";'
-    if _is_address(neighbour.remote):
+    whom = neighbour.address or f"range {neighbour.remote}"
+    yield f"  neighbor {whom} {_whose(neighbour, setup)};"
+    if neighbour.interface:
+        yield f'  interface "{neighbour.interface}";'
+    if neighbour.address:
         yield f"  {'passive;' if neighbour.passive else 'connect delay time 1; connect retry time 1;'}"
     else:
         yield f'  dynamic name "{name}_";'
@@ -91,24 +92,10 @@ def _channel(family: int, neighbour: Neighbour, setup: Setup) -> str:
     return f"  ipv{family} {{ {table}import all; {export}; {extended}}};"
 
 
-def _whom(neighbour: Neighbour) -> str:
-    if _is_address(neighbour.remote):
-        return neighbour.remote
-    return f"range {neighbour.remote if '/' in neighbour.remote else 'fe80::/10'}"
-
-
 def _whose(neighbour: Neighbour, setup: Setup) -> str:
     if neighbour.asn is None:
         return "external"
     return "internal" if neighbour.asn == setup.asn else f"as {neighbour.asn}"
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 class Bird(Daemon):
@@ -190,7 +177,7 @@ def _path(prefix: Prefix, neighbour: str, head: re.Match[str], attributes: dict[
     return Path(
         prefix=prefix,
         neighbour=neighbour,
-        next_hops=tuple(map(ip_address, attributes["next_hop"].split())),
+        next_hops=tuple(hop for word in attributes["next_hop"].split() if not (hop := ip_address(word)).is_unspecified),
         communities=frozenset(WELL_KNOWN.get(one, one) for one in communities),
         large_communities=frozenset(":".join(one) for one in TRIPLE.findall(attributes.get("large_community", ""))),
         as_path=tuple(map(int, attributes.get("as_path", "").split())),

@@ -56,13 +56,14 @@ def _neighbour(group: str, neighbour: Neighbour, setup: Setup) -> Iterator[str]:
     if neighbour.extended_next_hop:
         yield f"neighbor {group} capability extended-nexthop"
     yield f"neighbor {group} timers connect 1"
-    if _is_address(neighbour.remote):
+    if neighbour.address:
         if neighbour.passive:
             yield f"neighbor {group} passive"
-        yield f"neighbor {neighbour.remote} peer-group {group}"
-    else:  # whoever is on a link is known by a link-local address
-        remote = neighbour.remote if "/" in neighbour.remote else "fe80::/10"
-        yield f"bgp listen range {remote} peer-group {group}"
+        yield f"neighbor {neighbour.address} peer-group {group}"
+        if neighbour.interface:
+            yield f"neighbor {neighbour.address} interface {neighbour.interface}"
+    else:
+        yield f"bgp listen range {neighbour.remote} peer-group {group}"
 
 
 def _family(family: int, groups: list[tuple[str, Neighbour]], setup: Setup) -> Iterator[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path as File
 
-from lab.network import NO_DAD, ROUTER, Leg, ip, make_namespace, plug, remove_namespace, unplug
+from lab.network import NO_DAD, ROUTER, Leg, ip, link_local, make_namespace, plug, remove_namespace, unplug
 from lab.routers.bird import Bird
 from lab.routers.daemon import Daemon
 from lab.routers.frr import Frr
@@ -62,6 +62,15 @@ class Place:
         ]
 
 
+def _wire_mac(number: int, node: str) -> str:
+    return f"02:01:00:00:{number:02x}:{int(node.removeprefix('n')):02x}"
+
+
+def wire_end(number: int, node: str) -> str:
+    """The link-local address of *node* on its own cable to the *number*-th router, as that router's Neighbour."""
+    return f"{link_local(_wire_mac(number, node))}%to-{node}"
+
+
 class Router:
     """A running router; its daemon is FRR or BIRD. Addresses: those of ``place``."""
 
@@ -70,7 +79,9 @@ class Router:
         self.name = place.name
         self.client = place.client
         self.ipv6 = ipv6
-        self.wires: list[str] = []  # the nodes that have a cable of their own to it
+        self.wires: dict[
+            str, IPv6Address
+        ] = {}  # the link-local addresses of nodes that have a cable of their own to it
         work.mkdir(parents=True, exist_ok=True)
         setup = replace(setup, router_id=setup.router_id or str(place.leg.address4))
         where = ["ip", "netns", "exec", self.name]
@@ -116,11 +127,11 @@ class Router:
     def wire(self, node: str) -> tuple[str, str]:
         """Lay a cable of their own between *node* and the router: the names of its ends there and here (unnumbered)."""
         there, here = f"to-{self.name}", f"to-{node}"
-        ip([f"link add {here} netns {self.name} type veth peer name {there} netns {node}"])
+        mac = _wire_mac(self.place.number, node)
+        ip([f"link add {here} netns {self.name} type veth peer name {there} address {mac} netns {node}"])
         ip([f"link set {here} up"], self.name)
         ip([f"link set {there} up"], node)
-        if node not in self.wires:
-            self.wires.append(node)
+        self.wires[node] = link_local(mac)
         return there, here
 
     def set_up(self, setup: Setup) -> None:

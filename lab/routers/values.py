@@ -29,7 +29,9 @@ class Bfd:
 class Neighbour:
     """Whom a router speaks BGP with."""
 
-    remote: str  # an address; a network: whoever calls from there; or an interface: whoever is its only neighbour
+    remote: (
+        str  # an address, a link-local one with its interface (fe80::1%to-n1); or a network: whoever calls from there
+    )
     asn: int | None = None  # None: any other than the router's
     password: str = ""
     families: frozenset[int] = frozenset({4, 6})
@@ -38,7 +40,15 @@ class Neighbour:
     extended_next_hop: bool = False  # IPv4 by an IPv6 next hop (RFC 8950)
     passive: bool = True  # wait for the call; a network always does
     local: str = ""  # the router's own address for it, if not the one that the kernel takes
-    add_path: bool = False  # several paths of one prefix from one neighbour (RFC 7911)
+
+    @property
+    def address(self) -> str:
+        """Without the interface; empty: it is a network."""
+        return "" if "/" in self.remote else self.remote.partition("%")[0]
+
+    @property
+    def interface(self) -> str:
+        return self.remote.partition("%")[2]
 
 
 DATA = (Neighbour("10.60.0.0/24"), Neighbour("fd60::/64"))
