@@ -56,6 +56,10 @@ class Dialect:
     def last_error(self, state: Message) -> str:
         raise NotImplementedError
 
+    def advertised(self, peer: Message) -> int:
+        """Paths that went out."""
+        return sum(one.state.advertised for one in peer.afi_safis)
+
     def put_bfd(self, peer: Message, session: Session) -> None:
         """The default: this version has none."""
 

@@ -77,7 +77,7 @@ class Gobgpd:
                     key=peer.key,
                     state=STATES[message.state.session_state],
                     last_error=self._dialect.last_error(message.state),
-                    advertised=sum(one.state.advertised for one in message.afi_safis),
+                    advertised=self._dialect.advertised(message),
                     bfd=self._dialect.has_bfd(message),
                 )
             )

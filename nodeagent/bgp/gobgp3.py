@@ -52,6 +52,12 @@ class Gobgp3(Dialect):
     def list_peers(self, *, advertised: bool) -> Message:
         return self.schema.ListPeerRequest(enableAdvertised=advertised)
 
+    def advertised(self, peer: Message) -> int:
+        """With graceful restart this version counts the End-of-RIB of each family as well."""
+        graceful = any(one.type_url.endswith(".GracefulRestartCapability") for one in peer.state.remote_cap)
+        extra = 1 if graceful and peer.graceful_restart.enabled else 0
+        return sum(max(0, one.state.advertised - extra) for one in peer.afi_safis)
+
     def last_error(self, state: Message) -> str:
         """This version keeps no reason; it only counts."""
         received, sent = state.messages.received.notification, state.messages.sent.notification
