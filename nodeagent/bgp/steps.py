@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
-from nodeagent.bgp.rules import Rule, UnknownCommunity, rules_of, tag_of
-from nodeagent.bgp.values import Attributes, NextHops, Prefix, Session, Speaker, Treatment, Want
+from nodeagent.bgp.rules import Rule, rules_of
+from nodeagent.bgp.tags import groups, tagged
+from nodeagent.bgp.values import NextHops, Prefix, Session, Speaker, Want
 
 FEW = 3  # paths that a line of the log names
 MARK = "roost"  # what the description of our sessions begins with
@@ -124,9 +125,11 @@ def _silence(have: Have) -> Iterator[Step]:
 
 def _speaking(want: Want, have: Have, addresses: Mapping[str, str], *, complete: bool, fresh: bool) -> Iterator[Step]:
     sessions = {key: session for key, session in want.sessions.items() if key in addresses}
-    tags = tags_of(want, sessions)
-    paths = {prefix: tag for prefix, (tag, _) in tags.items()}
-    rules = frozenset(rules_of(sessions, dict(tags.values()), _bare(addresses)))
+    bare = {key: _bare(addresses[key]) for key in sessions}
+    peers = {_bare(peer.address) for peer in have.peers.values()}
+    found = tagged(groups(want.paths, sessions), sessions, bare, have.paths, have.rules or (), peers)
+    paths = {prefix: tag for tag, group in found.items() for prefix in group.prefixes}
+    rules = frozenset(rules_of(sessions, {tag: group.treatment for tag, group in found.items()}, bare))
     if not complete:
         yield from _more(have, rules, paths)
     else:
@@ -166,25 +169,9 @@ def _paths(
         yield SetRules(rules)
 
 
-def tags_of(want: Want, sessions: Mapping[str, Session]) -> dict[Prefix, tuple[str, Treatment]]:
-    """The tag of each wanted path. One whose communities nobody can read is not announced."""
-    known: dict[frozenset[tuple[str, Attributes]], tuple[str, Treatment] | None] = {}  # many paths share a few
-    found = {}
-    for prefix, treatment in want.paths.items():
-        said = frozenset(treatment.items())
-        if said not in known:
-            try:
-                known[said] = (tag_of(treatment, sessions), treatment)
-            except UnknownCommunity:
-                known[said] = None
-        tagged = known[said]
-        if tagged is not None:
-            found[prefix] = tagged
-    return found
-
-
-def _bare(addresses: Mapping[str, str]) -> dict[str, str]:
-    return {key: address.partition("%")[0] for key, address in addresses.items()}
+def _bare(address: str) -> str:
+    """Without its zone."""
+    return address.partition("%")[0]
 
 
 def _changed(session: Session, address: str, peer: Peer) -> Iterator[Step]:

@@ -304,6 +304,23 @@ def test_a_router_loses_only_what_is_not_for_it_any_more(before: Want, after: Wa
     asyncio.run(play())
 
 
+@settings(max_examples=300)
+@given(wants(), wants())
+def test_a_router_for_which_nothing_changes_is_told_nothing(before: Want, after: Want) -> None:
+    async def play() -> None:
+        daemon = FakeGobgpd()
+        await do(daemon, before)
+        for router in daemon.routers.values():
+            router.updates.clear()
+        # Only the sessions change: those that stay hear of the same paths as before.
+        sessions = {key: before.sessions.get(key, session) for key, session in after.sessions.items()}
+        await do(daemon, replace(before, sessions=sessions if before.speaker else {}))
+        for key in set(sessions) & set(before.sessions):
+            assert daemon.routers[key].updates == []
+
+    asyncio.run(play())
+
+
 @given(wants(), wants())
 def test_nothing_is_ever_lost_before_all_is_known(before: Want, after: Want) -> None:
     async def play() -> None:
