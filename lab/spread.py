@@ -9,7 +9,7 @@ from ipaddress import ip_address
 
 from lab import network
 
-PATIENCE = 2.0  # seconds for one answer
+PATIENCE = 1.0  # seconds for one answer
 QUESTION = b"GET / HTTP/1.0\r\n\r\n"
 
 
