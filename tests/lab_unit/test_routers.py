@@ -102,7 +102,7 @@ def test_bird_tells_its_sessions() -> None:
     found = dict(bird.read_sessions(SESSIONS))
     assert set(found) == {"g1_1", "g2"}
     one = found["g1_1"]
-    assert (one.neighbour, one.state, one.asn, one.families) == ("10.60.0.12", "Established", 65002, {4})
+    assert (one.neighbour, one.state, one.asn, one.families) == ("10.60.0.12", "Established", 65002, frozenset({4}))
     assert (one.hold, one.keepalive, one.graceful_restart) == (9, 3, 120)
     assert (found["g2"].neighbour, found["g2"].state, found["g2"].hold) == ("fe80::12", "Active", 0)
 
