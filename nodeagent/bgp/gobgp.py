@@ -32,7 +32,7 @@ OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 200),
     ("grpc.use_local_subchannel_pool", 1),  # a connection of our own, with no back-off from an earlier one
 )
-STOPPED = "server stopped"  # what GoBGP 4 says to everything after StopBgp
+STOPPED = "server stopped"  # how all that GoBGP 4 says after StopBgp ends
 GONE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 
@@ -186,7 +186,7 @@ def _translated(error: Any, where: Endpoint) -> Unreachable | NotAccepted:
         log.debug("%s: %s", where, error.details())
         return Unreachable(f"{where}: gobgpd does not answer; is it running?")
     said = str(error.details())
-    return Stopped(said) if said == STOPPED else NotAccepted(said)
+    return Stopped(STOPPED) if said.endswith(STOPPED) else NotAccepted(said)
 
 
 @asynccontextmanager
