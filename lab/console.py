@@ -35,6 +35,14 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "sigcont": ("NODE (its agent)", lambda lab, node: _agent(lab, node).sigcont()),
     "add_backend": ("NAME NODE", lambda lab, name, node: lab.add_backend(name, node)),
     "remove_backend": ("NAME", lambda lab, name: lab.remove_backend(name)),
+    "add_router": (
+        "frr|bird (AS 64512; vtysh -N frr, birdc -s /run/bird/bird/bird.ctl)",
+        lambda lab, kind: lab.add_router(kind),
+    ),
+    "start_keeper": (
+        "NODE [3|4] (GoBGP, of that version)",
+        lambda lab, node, version="3": lab.start_keeper(node, int(version)),
+    ),
 }
 
 
