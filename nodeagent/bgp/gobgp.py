@@ -184,7 +184,9 @@ class Gobgpd:
 def _translated(error: Any, where: Endpoint) -> Unreachable | NotAccepted:
     if error.code() in GONE:
         log.debug("%s: %s", where, error.details())
-        return Unreachable(f"{where}: gobgpd does not answer; is it running?")
+        if where.secure:
+            return Unreachable(f"{where}: gobgpd does not answer through TLS: {str(error.details())[:200]}")
+        return Unreachable(f"{where}: gobgpd does not answer; is it running, and without TLS?")
     said = str(error.details())
     return Stopped(STOPPED) if said.endswith(STOPPED) else NotAccepted(said)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from lab import build
 from lab.run import LabError, Process, run, wait_for
+from nodeagent.bgp.alive import Alive
 from nodeagent.bgp.apply import Daemon
 from nodeagent.bgp.client import Client, Endpoint
 from nodeagent.bgp.fake import Heard
@@ -209,10 +210,10 @@ class Kept:
 
 
 @asynccontextmanager
-async def kept(made: Machines, want: Want) -> AsyncIterator[Kept]:
+async def kept(made: Machines, want: Want, alive: Alive | None = None) -> AsyncIterator[Kept]:
     """An agent that lives for a while. What gobgpd does goes on after it."""
     changes: list[str] = []
-    daemon = Daemon(made.endpoint, RealClock(), lambda: changes.append(repr(daemon.sessions())))
+    daemon = Daemon(made.endpoint, RealClock(), lambda: changes.append(repr(daemon.sessions())), alive=alive)
     task = asyncio.ensure_future(daemon.run())
     daemon.want(want, complete=True)
     try:

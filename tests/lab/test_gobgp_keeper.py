@@ -6,14 +6,17 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from lab.run import Process, run
 from nodeagent.bgp.alive import Alive
+from nodeagent.bgp.values import Speaker
 from roost.process import RealClock
-from tests.lab.speakers import V4, V6, WANT, Machines, kept, machines, program, until
+from tests.lab.speakers import SPEAKER, V4, V6, WANT, Machines, kept, machines, program, until
 
 
 @pytest.fixture(scope="module", params=[3, 4])
@@ -56,6 +59,25 @@ async def test_without_a_living_agent_the_router_drops_the_paths_at_once(
         await end(alive)
         await node.hears(set(), 6)
         assert await asyncio.to_thread(keeper.wait) == 0
+
+
+async def test_another_router_id_takes_a_new_gobgpd_where_it_must(
+    made: Machines, keeper: Process, tmp_path: Path, version: int
+) -> None:
+    alive = Alive(tmp_path / "k", RealClock(), lambda: False)
+    async with kept(made, WANT, alive) as node:
+        saying = asyncio.ensure_future(node.daemon.keepalive())
+        await node.hears({V4, V6})
+        speaker = Speaker(SPEAKER.asn, ip_address("10.1.0.3"))  # type: ignore[arg-type]
+        node.daemon.want(replace(WANT, speaker=speaker), complete=True)
+
+        def known() -> bool:
+            return bool(made.gobgp("neighbor", "10.1.0.1")["state"].get("router_id") == "10.1.0.3")
+
+        await until(known, "the router has heard of it")
+        await node.hears({V4, V6})
+        assert ("asks for a new gobgpd" in keeper.log()) == (version == 4)  # 3 begins anew by itself
+        await end(saying)
 
 
 async def test_a_killed_keeper_leaves_no_gobgpd(made: Machines, keeper: Process) -> None:

@@ -1,6 +1,8 @@
 """A daemon is kept doing what is wanted, whatever happens to it."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -276,3 +278,8 @@ async def test_no_password_is_ever_logged(where: Endpoint, caplog: pytest.LogCap
         assert not [
             word for word in ("s3cret", "an0ther") if word in caplog.text or word in repr(stage.daemon.sessions())
         ]
+
+
+def test_grpc_is_not_loaded_before_it_is_needed() -> None:
+    program = "import sys, nodeagent.bgp.apply; sys.exit('grpc' in sys.modules or 'google.protobuf' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
