@@ -15,14 +15,17 @@ from nodeagent.bgp.links import Links
 from nodeagent.bgp.orders import SOCKET
 from nodeagent.bgp.steps import Have, Refused, Step
 from nodeagent.bgp.values import Prefix, Session, SessionState, Want
-from roost.process import Clock, Unreachable, jitter
+from roost.process import Backoff, Clock, Unreachable, jitter
 
 log = logging.getLogger(__name__)
 
 REREAD = 30.0  # seconds after which what others changed by hand is found and repaired
 RETRY = 1.0  # seconds until a session that the daemon did not take, or whose router was not found, is tried again
 SETTLE = 0.5  # seconds between two looks at the sessions, however often they change
+LOOK = 2.0  # seconds after which they are looked at, even if paths change all the time
+LONGEST = 5.0  # seconds between two attempts with a daemon that says no
 BACK = 0.15  # seconds between two attempts to reach a daemon that is away, give or take half
+QUICK = (plan.Announce, plan.Withdraw, plan.SetRules)  # steps that end or begin no session
 IDLE = "Idle"
 NO_BFD = "BFD needs gobgpd 4.5 or newer: the session runs without it, so choose a short hold time"
 NO_ROUTER = (
@@ -65,6 +68,9 @@ class Daemon:
         self._wake = asyncio.Event()  # there is something to do
         self._moved = asyncio.Event()  # something happened to a session
         self._have: Have | None = None  # as read over this connection, and changed over it
+        self._read = 0.0  # when all its paths were read
+        self._seen = -LOOK  # when the sessions were looked at
+        self._refusals = Backoff(BACK, LONGEST)  # of a daemon that says no to what cannot be left out
         self._states: dict[str, SessionState] = {}
         self._refused: dict[str, Refused] = {}
 
@@ -96,6 +102,7 @@ class Daemon:
             if not self._needed():
                 self._wake.clear()
                 await self._wake.wait()
+            pause = jitter(BACK, 0.5)
             try:
                 self._look_for_it()
                 async with self._connect(self._where) as client:
@@ -104,8 +111,9 @@ class Daemon:
                 self._away(str(next(_leaves(errors))))
             except* NotAccepted as errors:
                 self._away(self._remedy(next(_leaves(errors))))
+                pause = self._refusals.next()
             if self._needed():
-                await self._clock.sleep(jitter(BACK, 0.5))
+                await self._clock.sleep(pause)
 
     async def keepalive(self) -> NoReturn:
         """Tell the keeper of gobgpd every second that this agent lives; without that gobgpd's sessions end."""
@@ -147,7 +155,11 @@ class Daemon:
     async def _pass(self, client: Client) -> None:
         """Read, compare, do; and say how it is now."""
         want, complete, before = self._want, self._complete, self._have
-        have = await client.have(None if before is None else before.paths)
+        if before is None or self._clock.now() - self._read >= REREAD:
+            self._read = self._clock.now()
+            have = await client.have()
+        else:
+            have = await client.have(before.paths)
         if want.speaker is not None and have.speaker is None:
             have = Have()  # it began anew, and what was read from the one before says nothing
         self._have = have
@@ -159,7 +171,16 @@ class Daemon:
         self._silenced = complete and want.speaker is None
         if todo:
             log.info("gobgpd at %s: %s", self._where, ", ".join(plan.told(step) for step in todo))
-        await self._see(client, news=before is None or bool(todo) or self.problem is not None)
+        self._refusals.reset()
+        # To count what went out costs the daemon a walk through its table: not for each VIP of many.
+        if before is not None and todo and all(isinstance(step, QUICK) for step in todo) and self._lately():
+            self._moved.set()
+            self._changed()
+        else:
+            await self._see(client, news=before is None or bool(todo) or self.problem is not None)
+
+    def _lately(self) -> bool:
+        return self._clock.now() - self._seen < LOOK
 
     async def _do(self, client: Client, step: Step) -> None:
         """One step. What the daemon says no to concerns one session, or ends the connection."""
@@ -221,11 +242,12 @@ class Daemon:
             await self._pause(left, self._wake, self._moved)
             if self._moved.is_set():
                 await self._pause(SETTLE, self._wake)
+                if self._wake.is_set():
+                    return
                 self._moved.clear()
                 if not await self._see(client, news=False):
-                    break  # a session is missing: somebody took it away
-        if not self._wake.is_set() and not waits:
-            self._have = None  # read all of it again
+                    self._read -= REREAD  # a session is missing: somebody meddles, so read everything again
+                    return
 
     async def _pause(self, seconds: float, *events: asyncio.Event) -> None:
         """Wait for one of *events*, but not for longer than *seconds*."""
@@ -239,6 +261,7 @@ class Daemon:
 
     async def _see(self, client: Client, *, news: bool) -> bool:
         """Look at the sessions, and say so if they (or something else: *news*) changed. False: some are missing."""
+        self._seen = self._clock.now()
         statuses = {status.key: status for status in await client.statuses()}
         want = self._want.sessions
         partly = {

@@ -16,7 +16,7 @@ from nodeagent.bgp.apply import REREAD, Daemon
 from nodeagent.bgp.client import Endpoint
 from nodeagent.bgp.fake import FakeGobgpd
 from nodeagent.bgp.steps import Have
-from nodeagent.bgp.values import Attributes, Bfd, Session, Speaker, Treatment, Want
+from nodeagent.bgp.values import Attributes, Bfd, Prefix, Session, Speaker, Treatment, Want
 from tests.fakes.clock import FakeClock
 
 ONE = Session("one", ip_address("10.0.0.2"), 65002, 65001, password="s3cret", graceful_restart=30)
@@ -265,6 +265,31 @@ async def test_another_router_id_begins_anew(where: Endpoint, version: int) -> N
         assert stage.gobgpd.speaker == other
         assert stage.daemon.announced() == {VIP}
         assert stage.keeper.asked == (1 if version == 4 else 0)
+
+
+async def test_while_paths_are_read_again_they_are_still_announced(where: Endpoint) -> None:
+    async with running(where) as stage:
+        seen: list[frozenset[Prefix]] = []
+
+        async def look() -> None:
+            while True:
+                seen.append(stage.daemon.announced())
+                await asyncio.sleep(0)
+
+        looking = asyncio.ensure_future(look())
+        await stage.pass_(REREAD * 3)
+        looking.cancel()
+        assert set(seen) == {frozenset({VIP})}
+
+
+async def test_a_daemon_that_says_no_to_everything_is_not_asked_all_the_time(where: Endpoint) -> None:
+    async with running(where, None, version=4) as stage:
+        stage.gobgpd.speaker, stage.gobgpd.stopped = SPEAKER, True
+        stage.daemon._alive = Alive(Path("/nowhere"), stage.clock, lambda: False)  # and nobody restarts it
+        stage.daemon.want(WANT, complete=True)
+        await stage.pass_(60)
+        assert stage.gobgpd.connections < 30
+        assert "please restart it" in (stage.daemon.problem or "")
 
 
 async def test_no_password_is_ever_logged(where: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
