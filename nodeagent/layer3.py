@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LOOK = 3.0  # seconds between two looks at who else drains
 GATHER = 0.02  # seconds from a change to what follows from it, so that many changes make one step
 WITHDRAW = 5.0  # seconds for the last withdrawals to be made
 UNSETTLED = 0.2  # seconds between two looks whether the passwords are known
@@ -81,7 +82,8 @@ class Layer3:
         connect: Connect | None = None,
         table: Table | None = None,
     ) -> None:
-        self._clock, self._settings, self._ground, self._connect = clock, settings, ground, connect
+        self._kube, self._clock, self._settings = kube, clock, settings
+        self._ground, self._connect = ground, connect
         self.node = settings.node.node_name
         self.index = Index(self.node, concerns_layer3)
         self.peers = Reflector[Any](kube, BGPPEERS, self._seen, clock)
@@ -94,8 +96,10 @@ class Layer3:
         self._daemon: Daemon | None = None
         self._links: tuple[Link, ...] = ()
         self._object: wire.Node | None = None
-        self._leaving: tuple[Reason, str] | None = None  # the program goes, and gives everything away
+        self._leaving = False  # the program goes, and gives everything away
         self._draining_since: float | None = None
+        self._absent: frozenset[str] | None = None  # nodes that drain by their switch; known only while this one drains
+        self._drains = asyncio.Event()
         self._choice, self._plan = Choice(), Plan()
         self._aggregates: tuple[Prefix, ...] = ()  # of the paths those that cover several VIPs
         self._followed = -1  # changes of the index that were looked at
@@ -105,7 +109,11 @@ class Layer3:
     def works(self) -> dict[str, Work]:
         known: dict[str, Work] = {"bgppeers": self.peers.run, "bgpadvertisements": self.advertisements.run}
         own: dict[str, Work] = {"layer3": self.decide, "routes": self.routes.run, "gobgp": self._speak}
-        return known | own | {"passwords": self.passwords.run, "gobgp-alive": self._stay_alive}
+        return (
+            known
+            | own
+            | {"passwords": self.passwords.run, "gobgp-alive": self._stay_alive, "who-stays": self._look_who_stays}
+        )
 
     # -- what is told
 
@@ -124,7 +132,7 @@ class Layer3:
     def _told(self) -> None:
         """Daemon or kernel have news."""
         self._ground.changed()
-        if self._leaving is not None:
+        if self._leaving:
             self.wake()
 
     def links_are(self, links: tuple[Link, ...]) -> None:
@@ -140,7 +148,7 @@ class Layer3:
 
     def leave(self) -> None:
         """The program goes for good: drain, and withdraw."""
-        self._leaving = Reason.STOPPING, "the agent stops"
+        self._leaving = True
         self.wake()
 
     async def left(self) -> None:
@@ -165,18 +173,37 @@ class Layer3:
             await self._clock.sleep(GATHER)
             self._wake.clear()
 
+    async def _look_who_stays(self) -> NoReturn:
+        """While this node drains, find out who else does: the last one goes on. Raises Unreachable.
+
+        Everybody's switch could be watched, but each report of each node would be told to all others then.
+        """
+        while True:
+            await self._drains.wait()
+            listing = await self._kube.list(wire.NODEAGENTS)
+            absent = frozenset(a.metadata.name for a in listing.items if a.spec.maintenance != "None") - {self.node}
+            if self._drains.is_set() and absent != self._absent:
+                self._absent = absent
+                self.wake()
+            await self._clock.sleep(LOOK)
+
     def _ready(self) -> bool:
         return self.listed and self.peers.synced.is_set() and self.advertisements.synced.is_set()
 
     def _decide(self) -> float | None:
         """Have daemon and kernel follow what is known now; the time at which that changes by itself."""
-        why = self._leaving or self.index.own_fitness.leaving
-        if why is None:
+        drains = self.index.own_fitness.leaving is not None and not self._leaving  # who goes does not stay as the last
+        if drains:
+            self._drains.set()
+        else:
+            self._drains.clear()
+            self._absent = None
+        if self._leaving or (drains and self._absent is not None):
+            self._draining_since = self._clock.now() if self._draining_since is None else self._draining_since
+        elif not drains:
             self._draining_since = None
-        elif self._draining_since is None:
-            self._draining_since = self._clock.now()
         self._followed = self.index.changes
-        self._choice = choose(self.index, self._ground.holds, leaving=why is not None)
+        self._choice = choose(self.index, self._ground.holds, leaving=drains, absent=self._absent)
         labels = self.index.labels.get(self.node, {})
         self.passwords.follow(bgp.secrets(self.peers.items, labels))
         if not self.passwords.settled:
@@ -190,7 +217,7 @@ class Layer3:
         self.routes.want(self._wanted_routes(), complete=True)
         self._log_problems()
         self._ground.changed()
-        if self._leaving is not None and self._nothing_left():
+        if self._leaving and self._nothing_left():
             self._silent.set()
         return plan.due
 

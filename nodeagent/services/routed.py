@@ -1,6 +1,6 @@
 """Which VIPs this node announces on layer 3, and why not the others that concern it. No I/O."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 
 from nodeagent.services.plan import Index
@@ -21,8 +21,14 @@ class Choice:
     exceptions: Mapping[str, tuple[Reason, str]] = field(default_factory=dict)
 
 
-def choose(index: Index, holds: Callable[[Vip], bool], *, leaving: bool) -> Choice:
-    """What this node announces of *index*; *holds*: whether it holds the group of a VIP; *leaving*: it drains."""
+def choose(
+    index: Index, holds: Callable[[Vip], bool], *, leaving: bool, absent: Set[str] | None = frozenset()
+) -> Choice:
+    """What this node announces of *index*; *holds*: whether it holds the group of a VIP; *leaving*: it drains.
+
+    *absent*: the nodes that drain by their own switch, which their Node objects do not tell; None: not known yet, and
+    until then this node is not to count on anybody.
+    """
     vips: list[Vip] = []
     alone: set[Address] = set()
     exceptions: dict[str, tuple[Reason, str]] = {}
@@ -36,6 +42,6 @@ def choose(index: Index, holds: Callable[[Vip], bool], *, leaving: bool) -> Choi
             exceptions[str(vip.address)] = reason, f"no ready endpoint{where}"
             continue
         vips.append(vip)
-        if leaving and not index.others(vip):
+        if leaving and (absent is None or not index.others(vip) - absent):
             alone.add(vip.address)
     return Choice(tuple(vips), frozenset(alone), exceptions)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Any
 
+import msgspec
 import pytest
 
 from nodeagent.bgp.client import Settings as Gobgp
@@ -170,8 +171,29 @@ async def test_the_last_node_goes_on_though_it_drains() -> None:
         assert world.table.routes
 
 
-async def test_who_leaves_for_good_leaves_nothing() -> None:
+async def test_of_nodes_that_all_drain_by_their_switch_nobody_goes() -> None:
     world = World()
+    world.api.put(BGPPEERS, peer(drain_seconds=0))
+    other = wire.NodeAgent(metadata=Meta(name="n2"), spec=wire.NodeAgentSpec(maintenance="Drain"))
+    world.api.put(wire.NODEAGENTS, other)
+    world.vip()
+    async with world.running() as layer3:
+        await until(lambda: world.heard() == {PATH})
+        layer3.index.put_own(wire.NodeAgent(metadata=Meta(name="n1"), spec=wire.NodeAgentSpec(maintenance="Drain")))
+        layer3.wake()
+        world.vip(address="192.0.2.3")
+        await until(lambda: ip_network("192.0.2.3") in world.heard())
+        assert PATH in world.heard()
+        world.api.put(wire.NODEAGENTS, msgspec.structs.replace(other, spec=wire.NodeAgentSpec()))
+        await until(lambda: not world.heard())
+
+
+@pytest.mark.parametrize("others", [True, False], ids=["one of two", "the last"])
+async def test_who_leaves_for_good_leaves_nothing(others: bool) -> None:
+    world = World()
+    if not others:
+        world.layer3.index.put_node("n2", None)
+        world.node(node("n1", GOING))
     world.api.put(BGPPEERS, peer(drain_seconds=0))
     world.vip()
     world.vip(TABLE, "192.0.2.9")
