@@ -2,12 +2,13 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from lab.api import Json
 from lab.cluster import Lab
+from lab.network import Leg
 from lab.probes import ClientProbe
 from lab.routers.mrt import Watch
 from lab.routers.router import Router
@@ -48,10 +49,12 @@ class Way:
             spec["bfd"] = {"receiveMilliseconds": 100, "transmitMilliseconds": 100, "detectMultiplier": 3}
         return {"apiVersion": "roost.dev/v1alpha1", "kind": "BGPPeer", "metadata": {"name": name}, "spec": spec}
 
-    def setup(self) -> Setup:
-        """The router's side."""
-        bfd = Bfd(100, 100, 3) if self.bfd else None
-        neighbours = tuple(Neighbour(one.remote, bfd=bfd) for one in DATA)
+    def setup(self, legs: Iterable[Leg]) -> Setup:
+        """The router's side. With BFD it names each node: for callers from a network FRR begins BFD anew each time."""
+        neighbours: Sequence[Neighbour] = DATA
+        if self.bfd:
+            both = ((leg.address4, leg.address6) for leg in legs)
+            neighbours = [Neighbour(str(one), bfd=Bfd(100, 100, 3)) for pair in both for one in pair]
         return Setup(hold=self.hold, keepalive=self.hold // 3, neighbours=neighbours)
 
 
@@ -108,7 +111,7 @@ def scene(way: Way) -> Iterator[Scene]:
         lab.install()
         for node in lab.nodes:
             lab.start_keeper(node, way.version, lifetime=LIFETIME)
-        router = lab.add_router("frr", way.setup())
+        router = lab.add_router("frr", way.setup(node.leg("data") for node in lab.nodes.values()))
         lab.start_controller("--rest-seconds=1.5")
         for node in lab.nodes:
             lab.start_agent(node)
