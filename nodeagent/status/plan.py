@@ -49,7 +49,22 @@ def conflict(vip: str, mac: str) -> str:
 
 
 def status(facts: Facts, before: NodeAgentStatus, now: str) -> NodeAgentStatus:
-    """The new status; times of what did not change stay as they were. *now* is RFC 3339."""
+    """The new status; times of what did not change stay as they were. *now* is RFC 3339.
+
+    How many paths went out is told along with other news: that count alone is no reason to write.
+    """
+    new = _status(facts, before, now)
+    return before if _uncounted(new) == _uncounted(before) else new
+
+
+def _uncounted(status: NodeAgentStatus) -> NodeAgentStatus:
+    if status.bgp is None:
+        return status
+    sessions = tuple(msgspec.structs.replace(one, advertised=0) for one in status.bgp.sessions)
+    return msgspec.structs.replace(status, bgp=msgspec.structs.replace(status.bgp, sessions=sessions))
+
+
+def _status(facts: Facts, before: NodeAgentStatus, now: str) -> NodeAgentStatus:
     return NodeAgentStatus(
         version=VERSION,
         boot_id=facts.boot_id,
@@ -89,14 +104,13 @@ def _vips(facts: Facts, before: AgentVIPs, now: str) -> AgentVIPs:
 
 
 def _bgp(bgp: AgentBGP, before: AgentBGP, now: str) -> AgentBGP:
-    """The sessions with the time of their last change; a count of paths alone is no reason to write."""
+    """The sessions with the time of their last change."""
     known = {(one.peer, one.remote): one for one in before.sessions}
     rows = []
     for session in bgp.sessions[:MOST]:
         old = known.get((session.peer, session.remote))
         since = now if old is None or old.state != session.state else old.since or now
-        advertised = session.advertised if old is None or since == now else old.advertised
-        rows.append(msgspec.structs.replace(session, since=since, advertised=advertised))
+        rows.append(msgspec.structs.replace(session, since=since))
     return AgentBGP(summary=bgp.summary, sessions=tuple(rows), problems=bgp.problems[:MOST])
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodeagent.status.plan import MOST, Facts, conflict, patch, status
-from roost.kube.wire import AgentLink, AgentSegment, Condition, NodeAgentStatus
+from roost.kube.wire import AgentBGP, AgentLink, AgentSegment, AgentSession, Condition, NodeAgentStatus
 from roost.words import Reason
 
 THEN, NOW = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
@@ -181,3 +181,20 @@ def test_no_list_is_longer_than_the_server_takes() -> None:
     said = status(facts(conflicts=many, unreachable=many), NodeAgentStatus(), NOW).vips
     assert said is not None
     assert (len(said.conflicts), len(said.unreachable)) == (MOST, MOST)
+
+
+def speaking(advertised: int, state: str = "Established") -> AgentBGP:
+    return AgentBGP(summary="1/1", sessions=(AgentSession(peer="tor", state=state, advertised=advertised),))
+
+
+def test_sessions_since_when_and_how_many_paths() -> None:
+    first = status(facts(bgp=speaking(0)), NodeAgentStatus(), THEN)
+    assert status(facts(bgp=speaking(7)), first, NOW) == first, "a count alone is not written"
+    with_news = status(facts(bgp=speaking(7), announced=1), first, NOW)
+    assert with_news.bgp is not None
+    (session,) = with_news.bgp.sessions
+    assert (session.advertised, session.since) == (7, THEN)
+    down = status(facts(bgp=speaking(0, "Idle")), with_news, NOW)
+    assert down.bgp is not None
+    assert down.bgp.sessions[0].since == NOW
+    assert status(WELL, down, NOW).bgp is None
