@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from lab import build
+from lab.api import Api, ApiError
 from lab.cluster import Lab
 from lab.manifests import CHART
 from tests.lab.policy_calls import eventually
@@ -408,6 +410,28 @@ def test_the_hook_has_the_rights_to_empty_every_node_and_no_others(lab: Lab) -> 
 def roost(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "kubectl_roost", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+
+
+def test_the_server_shows_agents_the_passwords_that_are_named_and_no_others(lab: Lab) -> None:
+    secrets = "/api/v1/namespaces/roost-system/secrets"
+    for name in ("tor-a", "tor-b"):
+        meta = {"name": name, "namespace": "roost-system"}
+        lab.apply({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"password": "x"}})
+    for thing in rendered("bgp.passwordSecrets={tor-a}"):
+        if thing["metadata"]["name"] == "roost-nodeagent-passwords":
+            lab.apply(thing)
+    with closing(lab.client_api(lab.token("roost-nodeagent"))) as agent:
+        eventually("the role is in force", lambda: may_list(agent, f"{secrets}?fieldSelector=metadata.name%3Dtor-a"))
+        for path in (f"{secrets}/tor-b", f"{secrets}?fieldSelector=metadata.name%3Dtor-b", secrets):
+            with pytest.raises(ApiError, match="forbidden"):
+                agent.request("GET", path)
+
+
+def may_list(agent: Api, path: str) -> bool:
+    try:
+        return agent.items(path) != []
+    except ApiError:
+        return False
 
 
 def test_a_table_and_leases_do_not_queue_behind_pods(lab: Lab) -> None:
