@@ -8,7 +8,7 @@ import pytest
 from nodeagent.services.plan import Index
 from nodeagent.services.routed import choose
 from nodeagent.services.vips import concerns_layer2, concerns_layer3
-from roost.kube.wire import Node, VirtualIPAnnounce
+from roost.kube.wire import Meta, Node, VirtualIPAnnounce
 from roost.words import EXCLUDE_LABEL, Reason
 from tests.nodeagent.services.objects import GOING, SSD, node, piece, vip
 
@@ -16,6 +16,10 @@ VIP = "192.0.2.1"
 BGP = VirtualIPAnnounce(protocols=("BGP",))
 LOCAL = VirtualIPAnnounce(protocols=("BGP",), traffic_policy="Local")
 HOLDER = VirtualIPAnnounce(protocols=("RoutingTable",), announcers="HolderOnly")
+
+
+def kept_out(name: str) -> Node:
+    return Node(metadata=Meta(name=name, labels={EXCLUDE_LABEL: ""}))
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ CASES = [
         Case(announce=LOCAL, serving=("n2",), announced=False, exceptions={VIP: Reason.NO_LOCAL_ENDPOINT}),
         id="Local: none here",
     ),
-    pytest.param(Case(own=node("n1", **{EXCLUDE_LABEL: ""}), announced=False), id="a node that is kept out"),
+    pytest.param(Case(own=kept_out("n1"), announced=False), id="a node that is kept out"),
     pytest.param(
         Case(announce=VirtualIPAnnounce(protocols=("BGP",), node_selector=SSD), announced=False),
         id="a node that its pool does not select",
@@ -55,9 +59,7 @@ CASES = [
     pytest.param(
         Case(leaving=True, announce=LOCAL, serving=("n1",), alone=True), id="Local: the last with an endpoint"
     ),
-    pytest.param(
-        Case(leaving=True, other=node("n2", **{EXCLUDE_LABEL: ""}), alone=True), id="the other is kept out anyway"
-    ),
+    pytest.param(Case(leaving=True, other=kept_out("n2"), alone=True), id="the other is kept out anyway"),
 ]
 
 
