@@ -15,7 +15,7 @@ import pytest
 from lab.cluster import Lab
 from lab.nodes import ProxySettings
 from lab.run import wait_for
-from tests.lab.kube_vip import ELECTIONS, FAMILIES, FORCED, POLICIES, group, lease, trust
+from tests.lab.kube_vip import ELECTIONS, FORCED, POLICIES, THREE_FAMILIES, group, lease, trust
 from tests.lab.routed import ALL, ASN, FAR, OWN, ROUTERS_ASN, Routed, Way, peer, prefix_of, start_speakers, version_of
 from tests.lab.shop import FOUR, REST, SIX, Wanted
 
@@ -124,7 +124,7 @@ def advertise(shop: Routed, wanted: Wanted) -> list[str]:
 
 @pytest.mark.parametrize("annotations", ELECTIONS)
 @pytest.mark.parametrize("traffic", POLICIES)
-@pytest.mark.parametrize("families", FAMILIES)
+@pytest.mark.parametrize("families", THREE_FAMILIES)
 def test_e2e_advertise_routes_for_services(
     shop: Routed, families: tuple[str, ...], traffic: str, annotations: dict[str, str]
 ) -> None:
@@ -177,7 +177,7 @@ def _answered(shop: Routed, client: str, address: str, count: int) -> dict[str, 
     return {} if spread.failures else dict(spread.nodes)
 
 
-@pytest.mark.parametrize("families", FAMILIES[:3])
+@pytest.mark.parametrize("families", THREE_FAMILIES)
 def test_e2e_only_stops_advertising_a_route_with_its_own_service_while_using_common_lease(
     shop: Routed, families: tuple[str, ...]
 ) -> None:
@@ -196,7 +196,7 @@ def test_e2e_only_stops_advertising_a_route_with_its_own_service_while_using_com
         shop.wait_withdrawn(address)
 
 
-@pytest.mark.parametrize("families", FAMILIES[:2])
+@pytest.mark.parametrize("families", THREE_FAMILIES[:2])
 def test_e2e_mixed_election(shop: Routed, families: tuple[str, ...]) -> None:
     """mixed election: one normal and one forced Service; the forced one has a group of its own, and one announcer."""
     usual = advertise(shop, Wanted("usual", families))
