@@ -89,7 +89,7 @@ class Api:
         if kept is not None:
             try:
                 return self._once(kept, method, path, data, headers)
-            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError):
                 self.hang_up()  # the server closed it while nothing was asked: nothing was done, ask anew
             except (OSError, http.client.HTTPException) as error:
                 self.hang_up()

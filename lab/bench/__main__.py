@@ -25,7 +25,7 @@ def arguments() -> argparse.Namespace:
     few, many = FEW_RUNS, MANY_RUNS
     parser.add_argument("--runs", type=int, default=0, metavar="N", help=f"of each fault ({few}, power-off {many})")
     parser.add_argument("--full", action="store_true", help="1,000 paced Services, and a minute of idling")
-    parser.add_argument("--small", action="store_true", help="three nodes instead of ten")
+    parser.add_argument("--small", action="store_true", help="fewer nodes, paths and VIPs")
     parser.add_argument("--output", type=Path, metavar="FILE", help=f"write the page there ({PAGE.relative_to(ROOT)})")
     options = parser.parse_args()
     if unknown := set(options.rows) - {*NAMES}:

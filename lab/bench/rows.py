@@ -1,11 +1,12 @@
 """The rows of the benchmark: what each measures, on which lab, against which budget of the design's section 7."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from lab.bench import crowd, faults, giving, many
+from lab import routed
+from lab.bench import crowd, far, faults, giving, many, paths, writes
 from lab.bench.faults import Fault, Scene, Seen
 from lab.bench.figures import At, Budget, Figure
 from lab.bench.peers import PEERS
@@ -23,7 +24,7 @@ class Options:
 
     runs: int = 0  # of each fault; 0: as many as each row has by itself
     full: bool = False  # 1,000 paced Services, and a minute of idling
-    small: bool = False  # three nodes instead of ten
+    small: bool = False  # three nodes instead of ten, and a tenth of the paths and VIPs of BGP
 
     def __str__(self) -> str:
         size = ", ".join(name for name, chosen in (("full", self.full), ("small", self.small)) if chosen)
@@ -68,6 +69,11 @@ PLACES: Mapping[str, Callable[[Options], AbstractContextManager[Any]]] = {
     "running": lambda _: giving.running_place(),
     "crowd": lambda options: crowd.place(small=options.small),
     "crowd-leased": lambda options: crowd.place(small=options.small, witnesses=False),
+    "bgp-paths": lambda options: paths.place(small=options.small),
+    "bgp": lambda _: far.lasting(),
+    "bgp-hold": lambda _: far.held(),
+    "bgp-bare": lambda _: far.bare(),
+    "bgp-writes": lambda options: writes.place(small=options.small),
 }
 
 
@@ -85,6 +91,22 @@ def _fault(name: str, title: str, place: str, fault: Fault, gap: Budget, *, runs
         yield from faults.figures(scene, found, gap)
 
     return Row(name, title, place, measure, 90, 60, runs)
+
+
+def _far_faults(name: str, title: str, place: str, kinds: Sequence[str]) -> Row:
+    """A row of several faults between nodes and their router."""
+
+    def measure(scene: routed.Scene, options: Options, say: Say) -> Iterator[Figure]:
+        yield from far.faults(scene, kinds, options.runs or FEW_RUNS, say)
+
+    return Row(name, title, place, measure, 150, 45.0 * len(kinds), FEW_RUNS)
+
+
+def _death(name: str, title: str, place: str) -> Row:
+    def measure(scene: routed.Scene, options: Options, say: Say) -> Iterator[Figure]:
+        yield from far.death(scene, options.runs or FEW_RUNS, say)
+
+    return Row(name, title, place, measure, 150, 90, FEW_RUNS)
 
 
 POWER, LINK = "Power-off of the holder", "Data link of the holder down"
@@ -150,6 +172,31 @@ ROWS = (
         "crowd-leased",
         lambda at, options, say: crowd.requests(at, options.window, say),
         240,
+    ),
+    Row(
+        "bgp-paths",
+        "BGP: 10,000 paths come and go",
+        "bgp-paths",
+        lambda at, _, say: paths.measure(at, say),
+        240,
+    ),
+    Row(
+        "bgp-announce",
+        "BGP: Service created → in the router's table",
+        "bgp-hold",
+        lambda at, _, say: far.announce(at, say),
+        240,
+    ),
+    _death("bgp-death-hold", "BGP: power-off of a node, hold timer 9 s", "bgp-hold"),
+    _death("bgp-death-bfd", "BGP: power-off of a node, BFD three times 100 ms", "bgp"),
+    _far_faults("bgp-faults", "BGP: what may break, graceful restart on", "bgp", far.OUR_FAULTS),
+    _far_faults("bgp-faults-bare", "BGP: what may break, no graceful restart", "bgp-bare", far.BARE_FAULTS),
+    Row(
+        "bgp-writes",
+        "BGP: API writes of 50 agents with 1,000 VIPs, simulated far sides",
+        "bgp-writes",
+        lambda at, _, say: writes.measure(at, say),
+        600,
     ),
 )
 NAMES = tuple(row.name for row in ROWS)
