@@ -28,6 +28,7 @@ BACK = 0.15  # seconds between two attempts to reach a daemon that is away, give
 QUICK = (plan.Announce, plan.Withdraw, plan.SetRules)  # steps that end or begin no session
 IDLE = "Idle"
 NO_BFD = "BFD needs gobgpd 4.5 or newer: the session runs without it, so choose a short hold time"
+OWN_AS = "the router is of our own AS, where one of another AS is asked for"
 NO_ROUTER = (
     "no router, or more than one, is seen on the interface; unnumbered sessions need IPv6 and a link with one router"
 )
@@ -73,6 +74,7 @@ class Daemon:
         self._refusals = Backoff(BACK, LONGEST)  # of a daemon that says no to what cannot be left out
         self._states: dict[str, SessionState] = {}
         self._refused: dict[str, Refused] = {}
+        self._kin: dict[str, tuple[Session, float]] = {}  # whose routers are of our own AS, and how long they rest
 
     # -- what it says -------------------------------------------------------------------------------------------------
 
@@ -165,7 +167,11 @@ class Daemon:
         self._have = have
         addresses = await self._addresses(want, have)
         todo = list(plan.steps(want, have, addresses, complete=complete))
-        self._refused = {key: Refused(key, NO_ROUTER) for key in want.sessions if key not in addresses}
+        self._refused = {
+            key: Refused(key, OWN_AS if self._rests(session) else NO_ROUTER)
+            for key, session in want.sessions.items()
+            if key not in addresses
+        }
         for step in todo:
             await self._do(client, step)
         self._silenced = complete and want.speaker is None
@@ -224,6 +230,8 @@ class Daemon:
         found = {}
         for key, session in want.sessions.items():
             peer = have.peers.get(key)
+            if self._rests(session):
+                continue
             if session.remote is not None:
                 found[key] = str(session.remote)
             elif peer is not None and peer.established:
@@ -263,6 +271,7 @@ class Daemon:
         """Look at the sessions, and say so if they (or something else: *news*) changed. False: some are missing."""
         self._seen = self._clock.now()
         statuses = {status.key: status for status in await client.statuses()}
+        await self._part(client, statuses)
         want = self._want.sessions
         partly = {
             k: Refused(k, NO_BFD, whole=False) for k, s in statuses.items() if k in want and want[k].bfd and not s.bfd
@@ -273,6 +282,21 @@ class Daemon:
             self._states, self._refused, self.problem = states, refused, None
             self._changed()
         return all(key in statuses or key in refused for key in want)
+
+    async def _part(self, client: Client, statuses: dict[str, Status]) -> None:
+        """End sessions with routers of our own AS where one of another was asked for: GoBGP itself takes either."""
+        for key, session in self._want.sessions.items():
+            status = statuses.get(key)
+            if session.asn is None and status is not None and status.asn == session.local_asn:
+                self._kin[key] = session, self._clock.now() + REREAD
+                self._refused[key] = Refused(key, OWN_AS)
+                await client.delete_peer(status.address)
+                del statuses[key]
+
+    def _rests(self, session: Session) -> bool:
+        """Whether its router was of our own AS a moment ago, where one of another was asked for."""
+        known, until = self._kin.get(session.key, (None, 0.0))
+        return known == session and self._clock.now() < until
 
     def _state(self, session: Session, status: Status | None, refused: Refused | None) -> SessionState:
         before = self._states.get(session.key)

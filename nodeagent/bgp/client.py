@@ -90,6 +90,8 @@ class Status:
     last_error: str = ""
     advertised: int = 0
     bfd: bool = False  # whether the daemon was told to, and can
+    asn: int = 0  # of the router, once it has said so
+    address: str = ""  # of the router
 
 
 class Client(Protocol):

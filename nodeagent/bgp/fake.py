@@ -43,6 +43,7 @@ class FakeGobgpd:
         self.connections = 0
         self.away: set[str] = set()  # addresses where no router is
         self.refuses: dict[str, str] = {}  # addresses of sessions that are not taken, and why
+        self.asns: dict[str, int] = {}  # of routers by address, where the session does not say
         self.routers: dict[str, FakeRouter] = {}  # by address
         self.calls: list[str] = []  # all that changed something
         self._forget()
@@ -176,7 +177,8 @@ class _Connection:
             router = daemon.routers[address]
             state = "Established" if peer.established else "Active" if peer.enabled else "Idle"
             bfd = daemon.version > 3 and router.session.bfd is not None  # noqa: PLR2004
-            found.append(Status(peer.key, state, "", len(router.table), bfd))
+            asn = daemon.asns.get(address, router.session.asn or 0)
+            found.append(Status(peer.key, state, "", len(router.table), bfd, asn, address))
         return tuple(found)
 
     async def watch(self) -> AsyncIterator[None]:

@@ -79,6 +79,8 @@ class Gobgpd:
                     last_error=self._dialect.last_error(message.state),
                     advertised=self._dialect.advertised(message),
                     bfd=self._dialect.has_bfd(message),
+                    asn=message.state.peer_asn,
+                    address=peer.address,
                 )
             )
         return tuple(found)

@@ -228,6 +228,25 @@ async def test_a_session_that_is_not_taken_leaves_the_others_alone(where: Endpoi
         assert stage.daemon.refused() == ()
 
 
+async def test_a_router_of_our_own_as_where_another_is_asked_for_is_left_and_tried_again(where: Endpoint) -> None:
+    anybody = replace(TWO, asn=None)
+    async with running(where, None) as stage:
+        stage.gobgpd.asns[TWO.key] = TWO.local_asn
+        stage.daemon.want(replace(WANT, sessions={ONE.key: ONE, TWO.key: anybody}), complete=True)
+        await stage.pass_()
+        for _ in range(10):
+            await stage.pass_(1)
+            assert stage.states() == [(ONE.key, "Established"), (TWO.key, "Idle")]
+            assert "own AS" in stage.daemon.sessions()[1].last_error
+            assert [refused.key for refused in stage.daemon.refused()] == [TWO.key]
+        assert stage.gobgpd.calls.count(f"add_peer {TWO.key}") == 1
+        stage.gobgpd.asns.clear()
+        await stage.pass_(31)
+        await stage.pass_(2)
+        assert stage.states() == [(ONE.key, "Established"), (TWO.key, "Established")]
+        assert stage.daemon.refused() == ()
+
+
 async def test_bfd_where_there_is_none_is_refused_and_the_session_runs(where: Endpoint) -> None:
     fast = replace(ONE, bfd=Bfd())
     async with running(where, replace(WANT, sessions={ONE.key: fast})) as stage:
