@@ -184,7 +184,8 @@ class Fabric(Shop):
             return False
 
     def until(self, what: str, true: Callable[[], object], seconds: float = 20) -> None:
-        wait_for(what, true, seconds, alive=self.lab.agents.values(), every=0.05)
+        alive = [agent for agent in self.lab.agents.values() if agent.running]
+        wait_for(what, true, seconds, alive=alive, every=0.05)
 
     def wait_sessions(self, router: str, *nodes: str, seconds: float = 30) -> None:
         """Until exactly *nodes* have a session with *router*."""
