@@ -53,6 +53,7 @@ from roost.words import (
 log = logging.getLogger(__name__)
 
 SLICES = "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name"  # as kube-proxy asks for them
+SWITCH_SECONDS = 1.0  # that a program which stops waits to read its switch once more
 GIVE = "Give"
 
 # Have each of these done, under its name.
@@ -224,6 +225,7 @@ class Agent:
 
     async def leave(self) -> None:
         """Rest, to come back and go on; or hand everything over, serve on for a while, and clean up."""
+        await self.read_switch()
         rest = self.rests()
         if not rest:
             self.layer3.leave()
@@ -252,6 +254,14 @@ class Agent:
         await self.layer3.left()
         message = "left; nothing of this program is on the node"
         decision(log, Reason.STOPPING, f"nodeagent/{self.node}", message=message)
+
+    async def read_switch(self) -> None:
+        """Who sets the switch and stops the program at once need not know that a watch takes its time."""
+        try:
+            async with asyncio.timeout(SWITCH_SECONDS):
+                self.own_changed(self.node, None, await self.kube.get(wire.NODEAGENTS, self.node))
+        except (TimeoutError, Unreachable) as error:
+            log.warning("NodeAgent %s: %s; it counts as it was seen last", self.node, error or "no answer in time")
 
     def rests(self) -> bool:
         """Whether this program, told to stop, is to come back and find all as it was."""
