@@ -23,6 +23,8 @@ from roost.words import AGENT, EXCLUDE_LABEL, Reason
 log = logging.getLogger(__name__)
 
 REPORT_SECONDS = 1.0  # between two writes of the NodeAgent's status
+START_SECONDS = 5.0  # after which a start that is not over yet is told of as it is
+ESTABLISHED = "Established"  # RFC 4271, section 8.2.2
 
 Work = Callable[[], Awaitable[NoReturn]]
 
@@ -40,6 +42,7 @@ class Account:
         self.report = Report(kube, self._node)
         self._events = Events(kube, clock, AGENT, self._node)
         self._logged = self._told = UNREAD
+        self._begun = False
 
     def works(self) -> dict[str, Work]:
         return {"events": self._events.run, "report": self._keep_reporting}
@@ -102,6 +105,10 @@ class Account:
 
     async def _keep_reporting(self) -> NoReturn:
         """Raises Unreachable; what is to be said is said when the API server is back."""
+        if not self._begun:
+            await self.report.begin()
+            await self._start_is_over()
+            self._begun = True
         self.due.set()
         while True:
             await self.due.wait()
@@ -113,6 +120,15 @@ class Account:
                 raise
             self._tell_trouble()
             await self._clock.sleep(REPORT_SECONDS)
+
+    async def _start_is_over(self) -> None:
+        """Let what changes within moments become one write: a restart that changes nothing is not to look like news."""
+        until = self._clock.now() + START_SECONDS
+        while self._clock.now() < until:
+            await self._clock.sleep(REPORT_SECONDS)
+            bgp = self.layer3().bgp
+            if self.listed and all(session.state == ESTABLISHED for session in (bgp.sessions if bgp else ())):
+                return
 
     def _facts(self) -> Facts:
         several = list(self._where.presences.values())

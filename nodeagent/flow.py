@@ -284,8 +284,9 @@ class Agent:
         own = (presence.index for presence in self.presences.values() if presence.index is not self.index)
         return [self.index, self.layer3.index, *own]
 
-    def vip_changed(self, key: str, _old: wire.VirtualIP | None, new: wire.VirtualIP | None) -> None:
-        self.vips_changed = True
+    def vip_changed(self, key: str, old: wire.VirtualIP | None, new: wire.VirtualIP | None) -> None:
+        if not only_told(old, new):
+            self.vips_changed = True
         self.one_object(f"virtualip/{key}", lambda index: index.put_vip(key, new))
 
     def slice_changed(self, key: str, _old: wire.EndpointSlice | None, new: wire.EndpointSlice | None) -> None:
@@ -399,6 +400,18 @@ class Agent:
     def health_seen(self, service: tuple[str, str], version: int, serves: bool | None) -> None:
         if any([index.put_health(service, version, serves) for index in self.indices()]):  # noqa: C419 - each is told
             self.wake()
+
+
+def only_told(old: wire.VirtualIP | None, new: wire.VirtualIP | None) -> bool:
+    """Whether all that changed of a VIP is what is told of it: nothing to apply, so no node writes that it did.
+
+    Else every write of a VIP's status would make every node write its own.
+    """
+    if old is None or new is None:
+        return False
+    same = old.spec == new.spec and old.metadata.deletion_timestamp == new.metadata.deletion_timestamp
+    let_go = not new.spec.group or not any(claim.uid for claim in new.spec.claims)
+    return same and not let_go  # of one let go somebody may wait for any version to be applied
 
 
 async def serve(settings: Settings, pulse: Pulses, stop: asyncio.Event) -> None:

@@ -22,10 +22,15 @@ class Report:
         """The object is gone, and with it all that was written."""
         self._written = None
 
-    async def write(self, facts: Facts) -> None:
-        """Raises Unreachable, also where the server refuses: the message says why."""
+    async def begin(self) -> None:
+        """Have the NodeAgent be there, so that people can set its switch. Raises Unreachable."""
         if self._written is None:
             self._written = await self._read()
+
+    async def write(self, facts: Facts) -> None:
+        """Raises Unreachable, also where the server refuses: the message says why."""
+        await self.begin()
+        assert self._written is not None
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         new = status(facts, self._written, now)
         if new == self._written:
