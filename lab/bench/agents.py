@@ -1,6 +1,7 @@
 """Agents of nodes that do not exist: they speak BGP, and say so in their NodeAgents as real ones do."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ from roost.kube.client import Kube, Settings
 from roost.process import Unreachable
 from roost.words import Reason
 
-REPORT_SECONDS = 1.0  # between two writes of a NodeAgent's status, as in the agent
+REPORT_SECONDS, START_SECONDS = 1.0, 5.0  # between two writes of a NodeAgent's status, and of a start: as in the agent
 LISTED, FOUND = 0.5, 0.7  # seconds from an agent's start until it knows all VIPs, and until it has read GoBGP
 CONNECTED = 2.5  # seconds from an agent's start until a session that was not there is established
 ESTABLISHED, ACTIVE = "Established", "Active"  # RFC 4271, section 8.2.2
@@ -86,6 +87,10 @@ class FarAgent:
     async def _report(self) -> None:
         """As the agent's account does it."""
         report = Report(self.kube, self.name)
+        await report.begin()
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until and self.state != ESTABLISHED:  # noqa: ASYNC110 - as the agent does
+            await asyncio.sleep(REPORT_SECONDS)
         self.due.set()
         while True:
             await self.due.wait()

@@ -133,8 +133,9 @@ class Seen:
             self.addresses.pop(name, None)
         else:
             self.addresses[name] = new.spec.address
-            self.version[0] = new.metadata.resource_version
-            if old is not None and old.status != new.status:
+            if old is None or old.spec != new.spec:
+                self.version[0] = new.metadata.resource_version  # a status is nothing to apply
+            elif old.status != new.status:
                 self.changes[name] += 1
         for agent in self.agents:
             if agent.listed:
