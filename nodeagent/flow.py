@@ -261,7 +261,8 @@ class Agent:
             async with asyncio.timeout(SWITCH_SECONDS):
                 self.own_changed(self.node, None, await self.kube.get(wire.NODEAGENTS, self.node))
         except (TimeoutError, Unreachable) as error:
-            log.warning("NodeAgent %s: %s; it counts as it was seen last", self.node, error or "no answer in time")
+            why = "no answer in time" if isinstance(error, TimeoutError) else error
+            log.warning("NodeAgent %s: %s; it counts as it was seen last", self.node, why)
 
     def rests(self) -> bool:
         """Whether this program, told to stop, is to come back and find all as it was."""
