@@ -1,6 +1,6 @@
 """What has to be done to a daemon so that it does what is wanted: the difference of two values. No I/O."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
@@ -216,9 +216,9 @@ def told(step: Step) -> str:
     """A step in words for the log."""
     match step:
         case Announce(paths):
-            text = f"announce {_some([str(prefix) for prefix, _ in paths])}"
+            text = f"announce {_some([prefix for prefix, _ in paths[:FEW]], len(paths))}"
         case Withdraw(prefixes):
-            text = f"withdraw {_some([str(prefix) for prefix in prefixes])}"
+            text = f"withdraw {_some(prefixes[:FEW], len(prefixes))}"
         case AddPeer(session, address):
             text = f"begin the session {session.name} with {address}"
         case DeletePeer(address):
@@ -234,5 +234,6 @@ def told(step: Step) -> str:
     return text
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
+def _some(first: Sequence[Prefix], count: int) -> str:
+    more = count - len(first)
+    return ", ".join(map(str, first)) + (f" and {more} more" if more else "")

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 from nodeagent.bgp.rules import Rule, UnknownCommunity, rules_of, tag_of
 from nodeagent.bgp.values import Attributes, Prefix, Session, Treatment
@@ -45,21 +46,28 @@ def tagged(
 
     *had*, *rules*, *peers*: the tags of paths, the rules and the addresses of routers in the daemon. A path of which
     nothing else is said to these routers than before (another comes, or goes) keeps its old tag: with a new one all of
-    them would be told once more.
+    them would be told once more. So a tag may be carried under which something else was said; then another is taken,
+    because only a path whose tag changes is told anew.
     """
     stay = set(peers) & set(addresses.values())
-    old = _by_tag(rules, stay)
-    if old.get("") != _by_tag(rules_of(sessions, {}, addresses), stay).get(""):
-        return dict(new)  # next hops are others
+    old, used = _by_tag(rules, stay), set(had.values())
+    same_hops = old.get("") == _by_tag(rules_of(sessions, {}, addresses), stay).get("")  # next hops are as they were
     found: dict[str, Group] = {}
     for tag, group in sorted(new.items(), key=lambda one: (-len(one[1].prefixes), one[0])):
         same = _by_tag(rules_of(sessions, {tag: group.treatment}, addresses), stay).get(tag)
         carried = {had[prefix] for prefix in group.prefixes if prefix in had} - {tag}
-        kept = {x for x in carried if x not in new and x not in found and old.get(x) == same}
+        kept = {x for x in carried if same_hops and x not in new and x not in found and old.get(x) == same}
+        own = tag if tag not in used or old.get(tag) == same else _other(tag, {*used, *new, *found})
         for prefix in group.prefixes:
-            before = had.get(prefix, tag)
-            found.setdefault(before if before in kept else tag, Group(group.treatment)).prefixes.append(prefix)
+            before = had.get(prefix, own)
+            found.setdefault(before if before in kept else own, Group(group.treatment)).prefixes.append(prefix)
     return found
+
+
+def _other(tag: str, taken: Collection[str]) -> str:
+    """A tag that nothing carries, nor will: the next free one."""
+    head, _, last = tag.rpartition(":")
+    return next(other for step in count(1) if (other := f"{head}:{(int(last) + step) % 2**32}") not in taken)
 
 
 def _by_tag(rules: Iterable[Rule], addresses: Collection[str]) -> dict[str, set[Rule]]:

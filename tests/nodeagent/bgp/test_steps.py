@@ -265,6 +265,21 @@ def expected(want: Want, session: Session) -> dict[Prefix, Heard]:
     return found
 
 
+async def test_a_path_that_kept_a_tag_is_told_anew_when_its_own_treatment_has_that_tag() -> None:
+    """Said to nobody, then to a router that came, then to nobody again: all that time it stays in the daemon."""
+    nobody: Treatment = {}
+    daemon = FakeGobgpd()
+    for want, heard in (
+        (wanting(paths={VIP: nobody}), set()),
+        (wanting(ONE, paths={VIP: PLAIN}), {VIP}),
+        (wanting(ONE, paths={VIP: nobody}), set()),
+        (wanting(ONE, paths={VIP: PLAIN}), {VIP}),
+    ):
+        await do(daemon, want)
+        assert await do(daemon, want) == []
+        assert set(daemon.heard(ONE.key) if want.sessions else {}) == heard
+
+
 @settings(max_examples=300)
 @given(st.lists(wants(), min_size=1, max_size=4))
 def test_routers_have_what_is_wanted_and_then_nothing_is_left_to_do(history: list[Want]) -> None:
