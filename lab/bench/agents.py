@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from lab.api import Json
@@ -42,15 +42,16 @@ def exceptions(vips: Iterable[str], peer: str, state: str) -> dict[str, tuple[Re
 
 @dataclass(slots=True)
 class FarAgent:
-    """One of them. *vips*: addresses of all VirtualIPs, as the API server has them; *seen*: up to which change."""
+    """One of them. *vips*: addresses of all VirtualIPs; *version*: up to which change they were seen."""
 
     number: int
     kube: Kube
     peer: str
     router: str
     vips: dict[str, str]  # shared by all: name → address
-    seen: list[str]  # shared by all: one resourceVersion
+    version: Callable[[], str]  # resourceVersion of what a list would be now
     listed: bool = False
+    applied: str = ""  # up to which resourceVersion
     state: str = ""  # of its session; "": GoBGP was not read yet
     due: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -77,7 +78,7 @@ class FarAgent:
 
     async def _live(self, gobgpd_lives: bool) -> None:
         await asyncio.sleep(LISTED)
-        self.listed = True
+        self.applied, self.listed = self.version(), True
         self.state = "" if gobgpd_lives else ACTIVE
         self.due.set()
         await asyncio.sleep((FOUND if gobgpd_lives else CONNECTED) - LISTED)
@@ -107,7 +108,7 @@ class FarAgent:
         state = self.state or "Idle"
         return Facts(
             boot_id=BOOT.format(self.number),
-            applied=self.seen[0] if self.listed else "",
+            applied=self.applied if self.listed else "",
             desired=len(vips),
             announced=len(vips) if up else 0,
             exceptions={} if up else exceptions(vips, self.peer, state),

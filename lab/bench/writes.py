@@ -124,7 +124,6 @@ class Seen:
 
     agents: list[FarAgent] = field(default_factory=list)
     addresses: dict[str, str] = field(default_factory=dict)
-    version: list[str] = field(default_factory=lambda: [""])
     changes: Counter[str] = field(default_factory=Counter)  # of the status, by VIP
     reflector: Reflector[Any] | None = None
 
@@ -133,13 +132,16 @@ class Seen:
             self.addresses.pop(name, None)
         else:
             self.addresses[name] = new.spec.address
-            if old is None or old.spec != new.spec:
-                self.version[0] = new.metadata.resource_version  # a status is nothing to apply
-            elif old.status != new.status:
+            if old is not None and old.status != new.status:
                 self.changes[name] += 1
+        only_told = old is not None and new is not None and old.spec == new.spec  # nothing to apply
         for agent in self.agents:
-            if agent.listed:
+            if agent.listed and not only_told:
+                agent.applied = self.version()
                 agent.due.set()
+
+    def version(self) -> str:
+        return self.reflector.resource_version if self.reflector is not None else ""
 
     def ready(self) -> Counter[int]:
         """By number of announcers: how many VIPs have so many."""
