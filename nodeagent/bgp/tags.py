@@ -57,7 +57,8 @@ def tagged(
         same = _by_tag(rules_of(sessions, {tag: group.treatment}, addresses), stay).get(tag)
         carried = {had[prefix] for prefix in group.prefixes if prefix in had} - {tag}
         kept = {x for x in carried if same_hops and x not in new and x not in found and old.get(x) == same}
-        own = tag if tag not in used or old.get(tag) == same else _other(tag, {*used, *new, *found})
+        means_that = not rules or old.get(tag) == same  # no rules at all: somebody took them away, and they come back
+        own = tag if tag not in used or means_that else _other(tag, {*used, *new, *found})
         for prefix in group.prefixes:
             before = had.get(prefix, own)
             found.setdefault(before if before in kept else own, Group(group.treatment)).prefixes.append(prefix)
