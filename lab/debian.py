@@ -31,6 +31,7 @@ PACKAGES = (
     Package("iproute2", "ip", "network namespaces, links, addresses and routes"),
     Package("nftables", "nft", "kube-proxy's nftables mode, the agents' gate, and the cut between a node and the API"),
     Package("iptables", "iptables", "kube-proxy's iptables mode"),
+    Package("ipvsadm", "ipvsadm", "what the kernel says of its balancer, beside what we say"),
     Package("openssl", "openssl", "keys and certificates of the lab's users"),
     Package("spin", "spin", "every state of the models of who may claim (tests/simulation/spin)"),
     Package("keepalived", "keepalived", "the peer that the benchmarks run beside Roost"),

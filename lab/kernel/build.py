@@ -40,14 +40,17 @@ def path() -> Path:
 
 
 def ensure() -> Path:
-    """Build the kernel if it is not there, and return its path. Raises BuildError."""
-    final = path()
-    if final.exists():
-        return final
+    """Build the kernel if it is not there, and return its path. Raises BuildError.
+
+    The packages are needed in any case: what runs in the box finds its programs on the machine.
+    """
     try:
         debian.ensure()
     except debian.MissingError as error:
         raise BuildError(str(error)) from error
+    final = path()
+    if final.exists():
+        return final
     final.parent.mkdir(parents=True, exist_ok=True)
     with only_one(final.parent):
         if not final.exists():

@@ -4,7 +4,8 @@ import asyncio
 import errno
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+import subprocess
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from pathlib import Path
@@ -57,6 +58,7 @@ _FORWARDINGS = {number: forwarding for forwarding, number in _METHODS.items()}
 _MASK = 7  # IP_VS_CONN_F_FWD_MASK
 _NETMASKS = {4: "255.255.255.255", 6: "128.0.0.0"}  # of IPv6 the length: a u32 that pyroute2 writes as an address
 _PATIENCE = 10.0  # seconds for nft, which takes 20 ms
+_WORDS = 300  # of what it says of an error
 
 
 class Unsupported(Exception):
@@ -124,7 +126,7 @@ class Kernel:
     async def _one(self, step: Step) -> Outcome:
         match step:
             case PutTable(table):
-                words = await _nft("-f", "-", text=rules.text(table))
+                words = await _put(table)
                 return Failed(step, errno.EINVAL, words) if words else Done(step)
             case SetSysctl(name, value):
                 return _write(step, _SYS / name, value)
@@ -216,29 +218,28 @@ def _scheduler(name: str) -> Scheduler:
 
 
 async def _table() -> Table:
-    listed = list[str]()
-    words = await _nft(*rules.LIST, output=listed.append)
-    return Table() if words else rules.table(json.loads(listed[0]))  # there is none, or no nft: PutTable will say it
+    """What stands; nothing where there is no nft either, which PutTable will say."""
+    done = await asyncio.to_thread(_nft, *rules.LIST)
+    return rules.table(json.loads(done.stdout)) if done.returncode == 0 else Table()
 
 
-async def _nft(*options: str, text: str = "", output: Callable[[str], None] = lambda _: None) -> str:
-    """Run nft; why it could not do it, in its own words, or ""."""
-    pipe = asyncio.subprocess.PIPE
+async def _put(table: Table) -> str:
+    """Have nft load it; why it could not, in its own words, or ""."""
+    done = await asyncio.to_thread(_nft, "-f", "-", text=rules.text(table))
+    if done.returncode == 0:
+        return ""
+    return "; ".join(line for line in done.stderr.splitlines() if "rror:" in line)[:_WORDS] or "nft failed"
+
+
+def _nft(*options: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    command = ["nft", *options]
     try:
-        process = await asyncio.create_subprocess_exec("nft", *options, stdin=pipe, stdout=pipe, stderr=pipe)
+        return subprocess.run(command, input=text, capture_output=True, text=True, timeout=_PATIENCE, check=False)
     except FileNotFoundError:
-        return "the program nft is missing: install the package nftables"
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            out, err = await process.communicate(text.encode())
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        return f"nft took longer than {_PATIENCE:.0f} s"
-    if process.returncode:
-        return "; ".join(line for line in err.decode().splitlines() if "rror:" in line)[:300] or "nft failed"
-    output(out.decode())
-    return ""
+        words = "Error: the program nft is missing: install the package nftables"
+    except subprocess.TimeoutExpired:
+        words = f"Error: nft took longer than {_PATIENCE:.0f} s"
+    return subprocess.CompletedProcess(command, 1, "", words)
 
 
 def _sysctl(name: str) -> str | None:

@@ -14,7 +14,7 @@ from nodeagent.ipvs.values import Place, Table
 
 NAME = "roost-ipvs"
 LIST = ("-j", "list", "table", "inet", NAME)
-_MASQUERADE, _BEFORE = "masquerade", "before"
+OUTGOING, BEFORE = "outgoing", "before"  # chains
 
 
 def text(table: Table) -> str:
@@ -25,7 +25,7 @@ def text(table: Table) -> str:
     masquerades = [_rule(place) for place in sorted(table.masquerades, key=str)]
     before = [f'return comment "{name}={value}"' for name, value in sorted(table.before)]
     hook = "type nat hook postrouting priority srcnat; policy accept;"
-    return f"{gone}table inet {NAME} {{\n{_chain(_MASQUERADE, [hook, *masquerades])}{_chain(_BEFORE, before)}}}\n"
+    return f"{gone}table inet {NAME} {{\n{_chain(OUTGOING, [hook, *masquerades])}{_chain(BEFORE, before)}}}\n"
 
 
 def _rule(place: Place) -> str:
@@ -46,7 +46,7 @@ def table(listed: Mapping[str, Any]) -> Table:
         rule = entry.get("rule", {})
         comment = str(rule.get("comment", ""))
         match rule.get("chain"):
-            case "masquerade":
+            case "outgoing":
                 address, _, port = comment.partition(" ")
                 masquerades.add(Place(ip_address(address), int(port)))
             case "before":
