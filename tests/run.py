@@ -29,6 +29,8 @@ FIRST = (  # the long ones
     "test_controller_kill",
     "test_answers",
     "test_bad_input",
+    "test_kube_vip_bgp",
+    "test_kube_vip_bgp_exit",
 )
 COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
 
