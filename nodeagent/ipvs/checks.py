@@ -11,7 +11,7 @@ from nodeagent.ipvs.settings import Check, Settings
 from nodeagent.ipvs.values import Place
 from roost.process import Clock
 
-_LONGEST = 4096  # octets of a status line and headers
+_WORDS = 100  # of what it says of an error
 
 
 class Checked(NamedTuple):
@@ -97,7 +97,7 @@ class Prober:
             return Checked(Verdict.FAILED, str(error))
         try:
             return Checked(Verdict.WELL) if context is None else await _healthz(reader, writer, settings)
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
             return Checked(Verdict.FAILED, str(error) or type(error).__name__)
         finally:
             writer.close()
@@ -123,8 +123,10 @@ async def _healthz(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, s
     """
     path = f"/{settings.lb_check}"
     writer.write(f"GET {path} HTTP/1.1\r\nHost: {settings.lb_check_name}\r\nConnection: close\r\n\r\n".encode())
-    line = (await reader.readuntil(b"\r\n"))[:_LONGEST].decode("latin-1").strip()
-    status = int(line.split()[1])
-    if status in {200, 401, 403}:
+    line = (await reader.readuntil(b"\r\n")).decode("latin-1").strip()
+    protocol, _, said = line.partition(" ")
+    if not protocol.startswith("HTTP/"):
+        raise ValueError("it does not speak HTTP")
+    if int(said[:3]) in {200, 401, 403}:
         return Checked(Verdict.WELL)
-    return Checked(Verdict.FAILED, f"{path} says {line.partition(' ')[2]}")
+    return Checked(Verdict.FAILED, f"{path} says {said[:_WORDS]}")

@@ -40,16 +40,19 @@ def _chain(name: str, lines: Iterable[str]) -> str:
 
 
 def table(listed: Mapping[str, Any]) -> Table:
-    """The table as ``nft -j list table`` has it; whatever is not like ours is left out."""
-    masquerades, before = set[Place](), set[tuple[str, str]]()
+    """The table as ``nft -j list table`` has it."""
+    masquerades, before, meddled = set[Place](), set[tuple[str, str]](), False
     for entry in listed.get("nftables", ()):
         rule = entry.get("rule", {})
         comment = str(rule.get("comment", ""))
-        match rule.get("chain"):
-            case "outgoing":
-                address, _, port = comment.partition(" ")
-                masquerades.add(Place(ip_address(address), int(port)))
-            case "before":
-                name, _, value = comment.partition("=")
-                before.add((name, value))
-    return Table(frozenset(masquerades), frozenset(before))
+        try:
+            match rule.get("chain"):
+                case "outgoing":
+                    address, _, port = comment.partition(" ")
+                    masquerades.add(Place(ip_address(address), int(port)))
+                case "before":
+                    name, value = comment.split("=")
+                    before.add((name, value))
+        except ValueError:
+            meddled = True
+    return Table(frozenset(masquerades), frozenset(before), meddled)

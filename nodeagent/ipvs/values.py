@@ -67,10 +67,14 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Our nftables table: *masquerades* for these services, and remembers what sysctls were *before* us."""
+    """Our nftables table: *masquerades* for these services, and remembers what sysctls were *before* us.
+
+    *meddled*: somebody put rules into it, so that it is to be made anew.
+    """
 
     masquerades: frozenset[Place] = frozenset()
     before: frozenset[tuple[str, str]] = frozenset()
+    meddled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
