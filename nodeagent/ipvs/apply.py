@@ -123,7 +123,8 @@ class Ipvs:
         for address, words in plan.taken((one.place for one in self.present()), have, want).items():
             self._taken[address] = self._clock.now(), words
         based = await far.do(plan.ground(have, want))
-        good = plan.without_masquerade(want) if any(isinstance(one, Failed) for one in based) else want
+        masquerade = plan.can_masquerade(have) and not any(isinstance(one, Failed) for one in based)
+        good = want if masquerade else plan.without_masquerade(want)
         serving = plan.healthy(good, self.healths)
         overdue = plan.overdue(have, self._since, self._clock.now(), self.settings)
         outcomes = (*based, *await far.do(plan.steps(have, serving, complete=complete, overdue=overdue)))

@@ -94,6 +94,11 @@ def without_masquerade(services: Iterable[Service]) -> frozenset[Service]:
     return frozenset(found)
 
 
+def can_masquerade(have: Have) -> bool:
+    """Whether netfilter sees what IPVS forwards: else nothing of it can be masqueraded."""
+    return have.sysctls.get(CONNTRACK) is not None
+
+
 # -- what balancing stands on: sysctls, and the table that masquerades
 
 
@@ -290,7 +295,7 @@ def problems(have: Have, want: Iterable[Service]) -> Mapping[Address, str]:
                 f"{who} has the IPVS service {place}, and ours does not take its place;"
                 f" if nobody needs it any more: ipvsadm -D -t {place}"
             )
-        elif why := _unfit(service):
+        elif why := _unfit(service, have):
             found[place.address] = why
     return found
 
@@ -307,7 +312,12 @@ def taken(before: Iterable[Place], have: Have, want: Iterable[Service]) -> Mappi
     }
 
 
-def _unfit(service: Service) -> str:
+def _unfit(service: Service, have: Have) -> str:
+    if service.masquerades and not can_masquerade(have):
+        return (
+            "this kernel's IPVS knows no net.ipv4.vs.conntrack (CONFIG_IP_VS_NFCT), so that nothing can be masqueraded"
+            " and only this node's own API server is used; lb-forwarding directroute or tunnel needs no such thing"
+        )
     for backend in sorted(service.backends, key=lambda one: _key(one.place)):
         if backend.forwarding == Forwarding.BYPASS:
             return "lb-forwarding bypass leads connections to the address itself, which is this node: no other gets any"

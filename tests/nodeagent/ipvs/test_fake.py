@@ -9,6 +9,7 @@ import pytest
 from nodeagent.ipvs.checks import Checked
 from nodeagent.ipvs.fake import FakeKernel
 from nodeagent.ipvs.health import State, Verdict
+from nodeagent.ipvs.plan import CONNTRACK
 from nodeagent.ipvs.settings import Scheduler
 from nodeagent.ipvs.values import AddService, Place, PutTable, Seen, Service, SetSysctl, Table
 from tests.nodeagent.ipvs.contract import NODES, PORT, VIP4, VIP6, IpvsContract, Stage, kept, services, shortened
@@ -67,6 +68,17 @@ async def test_where_nothing_can_be_masqueraded_the_nodes_own_server_is_used(
         assert "EROFS" in keeper.ipvs.problems[VIP4]
         kernel.refused.clear()
         await keeper.when(lambda: stage.shown() == {service} and not keeper.ipvs.problems)
+
+
+async def test_a_kernel_that_tracks_no_balanced_connections_uses_the_nodes_own_server(
+    kernel: FakeKernel, stage: Stage
+) -> None:
+    kernel.have = replace(kernel.have, sysctls={**kernel.have.sysctls, CONNTRACK: None})
+    (service,) = services(VIP4)
+    async with kept(stage) as keeper:
+        await keeper.want({service})
+        assert stage.shown() == {shortened(service, NODES[1][0], NODES[2][0])}
+        assert "CONFIG_IP_VS_NFCT" in keeper.ipvs.problems[VIP4]
 
 
 async def test_a_scheduler_that_the_kernel_lacks_is_told(kernel: FakeKernel, stage: Stage) -> None:
