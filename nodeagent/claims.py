@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 RECONCILE = 10.0  # seconds between two looks at what the kernel has, while nothing changes
 REST = 20.0  # a look is followed by a rest so many times as long, or one with 5,000 VIPs would do nothing else
+AT_LATEST = 0.15  # seconds after which new VIPs are announced though the kernel has not put them on yet
 AT_ONCE = 64  # addresses that are put on the link before they are announced together
 
 Ask = Callable[[Sequence[Address]], Awaitable[Mapping[Address, Mac]]]
@@ -227,18 +228,24 @@ class Claims:
         from an address whose replies it does not take yet, and asks again a second later (seen with Linux 6.18).
         Announced they are whatever becomes of it: iptables and nftables kube-proxy need no address. A VIP that is
         new in the cluster, and not only here, is asked for before: a machine that is none of ours may have it.
+        A kernel that takes too long (other interfaces come and go) is not waited for.
         """
         unasked = [vip for vip in vips if vip in self._unasked]
         self._unasked.difference_update(unasked)
         if unasked and (found := await self._ask(unasked)):
             self.contest(found)
             vips = [vip for vip in vips if vip not in found]
+        placing = asyncio.ensure_future(self._put_on(vips))
         try:
-            async with self._on_link:
-                await self._addresses.do([Add(Placed(vip, self.link.name)) for vip in vips])
+            await asyncio.wait([placing], timeout=AT_LATEST)
         finally:
             self._new.difference_update(vips)
             self._announcer.want(self.claimed - self._new)
+            await placing  # whoever cancels this waits, too: a thread cannot be called back
+
+    async def _put_on(self, vips: Sequence[Address]) -> None:
+        async with self._on_link:
+            await self._addresses.do([Add(Placed(vip, self.link.name)) for vip in vips])
 
     async def _pause(self) -> None:
         """Until something changes, an address may go, or it is time to look again."""

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from functools import reduce
@@ -46,7 +47,6 @@ from roost.frames.ethernet import MAC_LENGTH, Mac
 from roost.frames.ndp import solicited_node
 from roost.process import Unreachable
 
-_AT_ONCE = 32  # steps that are taken before others have their turn
 _LOOKS, _LOOK = 50, 0.002  # how often, and how many seconds apart, it is looked for a group that the kernel joins
 
 Message = Any  # pyroute2 ships no types
@@ -69,6 +69,7 @@ class Addresses:
             raise Unsupported(f"kernel {release} keeps no mark on an address: {wanted} or newer is needed")
         self.settings = settings
         self._netlink, self._putting = AsyncIPRoute(), rtnetlink.Putting()
+        self._one_at_a_time = threading.Lock()  # of the threads that put addresses on and off
         self._turn = asyncio.Lock()  # the kernel takes one dump of a socket at a time, and calls a second one busy
 
     async def close(self) -> None:
@@ -114,19 +115,18 @@ class Addresses:
         An IPv6 address that was added is asked for by multicast, and the kernel joins that group a moment later, in a
         task of its own (addrconf_dad_work() in net/ipv6/addrconf.c): until then it would not hear the first question,
         and whoever asks does so again after a second only.
+
+        In a thread: the kernel does it within the call, under a lock that the whole machine shares (RTNL), and where
+        many interfaces come and go it may wait for seconds. Nothing else here is to wait with it.
         """
-        done = list[Outcome]()
-        for step in steps:
-            done.append(self._one(step))
-            if not len(done) % _AT_ONCE:
-                await asyncio.sleep(0)
+        done = await asyncio.to_thread(self._all, tuple(steps))
         added = [each.step.at for each in done if isinstance(each, Done) and isinstance(each.step, Add)]
         wanted = {(at.device, solicited_node(at.address)) for at in added if isinstance(at.address, IPv6Address)}
         for _ in range(_LOOKS):
             if not wanted or wanted <= _groups_joined():
                 break
             await asyncio.sleep(_LOOK)
-        return tuple(done)
+        return done
 
     async def watch(self, changed: Callable[[tuple[Link, ...]], None]) -> NoReturn:
         """Call *changed* with all links now, whenever they change, and whenever an address with our mark went.
@@ -171,6 +171,10 @@ class Addresses:
     async def _dump(self, of: Message) -> list[Message]:
         async with self._turn:
             return [message async for message in await of("dump")]
+
+    def _all(self, steps: tuple[Step, ...]) -> tuple[Outcome, ...]:
+        with self._one_at_a_time:
+            return tuple(self._one(step) for step in steps)
 
     def _one(self, step: Step) -> Outcome:
         try:

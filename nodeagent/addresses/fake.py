@@ -32,6 +32,8 @@ class FakeAddresses:
         self.until = dict[tuple[Placed, int], float]()  # of ours, by prefix length
         self.others = frozenset[Present]()
         self.next_hops: dict[str, tuple[Address, ...]] = {}  # by device
+        self.prompt = asyncio.Event()  # cleared: the kernel is busy, and who wants something done waits
+        self.prompt.set()
         self._changed = asyncio.Event()
 
     def set_links(self, links: Iterable[Link]) -> None:
@@ -57,7 +59,10 @@ class FakeAddresses:
         return self.next_hops.get(device, ()) if named(self.now_linked, device) else ()
 
     async def do(self, steps: Iterable[Step]) -> tuple[Outcome, ...]:
-        return tuple([await self._one(step) for step in steps])
+        several = tuple(steps)
+        if several:
+            await self.prompt.wait()
+        return tuple([await self._one(step) for step in several])
 
     async def watch(self, changed: Callable[[tuple[Link, ...]], None]) -> NoReturn:
         while True:

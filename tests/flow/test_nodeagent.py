@@ -61,6 +61,18 @@ def claiming(*agents: FakeAgent) -> list[str]:
     return [agent.name for agent in agents if agent.claims_out(VIP)]
 
 
+async def test_a_kernel_that_is_slow_to_put_the_address_on_holds_no_announcement_back() -> None:
+    agent = FakeAgent(FakeApi(), "n1", 1)
+    agent.addresses.prompt.clear()
+    know(agent, "n1")
+    await agent.begin()
+    await until(lambda: bool(agent.wire.frames))
+    assert not agent.addresses.until, "the address is not on the link yet"
+    agent.addresses.prompt.set()
+    await until(lambda: bool(agent.addresses.until))
+    await agent.kill()
+
+
 async def test_one_node_claims_fenced_held_announced_and_with_the_address_on_its_link(
     pair: tuple[FakeApi, FakeAgent, FakeAgent],
 ) -> None:
