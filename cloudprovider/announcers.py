@@ -59,7 +59,11 @@ class Announcer:
 
     def _face(self) -> tuple[object, ...]:
         bgp = self.bgp
-        sessions = tuple((one.peer, one.remote, one.state, one.last_error) for one in bgp.sessions) if bgp else None
+        sessions = (
+            tuple((one.peer, one.remote, one.state == ESTABLISHED, one.last_error) for one in bgp.sessions)
+            if bgp
+            else None
+        )
         return (self.labels, self.excluded, self.leaving, self.up, sessions, bgp.problems if bgp else ())
 
 
@@ -90,7 +94,7 @@ def failure(announcer: Announcer, session: AgentSession) -> tuple[Reason, str]:
     """Why a session that should be established is not; no times in it, so that it stays the same while it lasts."""
     if not announcer.up:
         return Reason.NODE_DOWN, "the node or its agent is down"
-    told = f"{session.peer} {session.state}"
+    told = f"no session with {session.peer}"
     return Reason.PEER_DOWN, f"{told}: {session.last_error}" if session.last_error else told
 
 

@@ -3,6 +3,7 @@
 Nobody waits for a mirror. Changes are gathered for a second, and while Services wait for addresses for longer.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -139,6 +140,8 @@ class Mirror:
             elif self._is_restless(key):
                 self._services.set(key, self._calm.remaining())
             else:
+                # Where nothing is to be written nothing else waits; of thousands, others are to have their turn.
+                await asyncio.sleep(0)
                 await self._mirror(key)
 
     async def _mirror(self, key: Key) -> None:

@@ -3,6 +3,7 @@
 As with all mirrors, changes are gathered for a second, and nothing is written that is there already.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -113,6 +114,7 @@ class Routers:
             await self.quiet.wait(LONGEST)
             advertisement = self.picture.advertisements.get(name)
             if advertisement is not None:
+                await asyncio.sleep(0)  # as in the mirror: others are to have their turn
                 await self._mirror_advertisement(advertisement)
 
     async def _mirror_advertisement(self, advertisement: BGPAdvertisement) -> None:

@@ -8,7 +8,7 @@ child, keeps hellos and permits going by itself (``pulse.process``).
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
@@ -53,6 +53,7 @@ from roost.words import (
 log = logging.getLogger(__name__)
 
 SLICES = "!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name"  # as kube-proxy asks for them
+CANCEL_AGAIN = 0.5  # seconds until a task that did not end is told once more
 SWITCH_SECONDS = 1.0  # that a program which stops waits to read its switch once more
 GIVE = "Give"
 
@@ -87,7 +88,9 @@ class Agent:
         self.own = reflect(kube, wire.NODEAGENTS, self.own_changed, self.clock, fields=f"metadata.name={self.node}")
         by_name = f"metadata.name={SEGMENT_KEY}"
         self.keys = reflect(kube, wire.SECRETS, self.key_changed, self.clock, namespace=NAMESPACE, fields=by_name)
-        self.layer3 = Layer3(kube, self.clock, settings, Ground(self.holds, self.rests, self.account.due.set))
+        self.layer3 = Layer3(
+            kube, self.clock, settings, Ground(self.holds, self.decided, self.rests, self.account.due.set)
+        )
         self.account.layer3 = self.layer3.seen
         self.checks = HealthChecks(self.wanted_checks, self.health_seen, self.clock)
 
@@ -109,8 +112,7 @@ class Agent:
             go({"links": self.watch_links, "heart": self.heart.run} | self.account.works())
             go({"pulse": lambda: self.pulse.run(self.news)} | self.layer3.works())
             await self.serve(go, stop)
-            for task in kept:
-                task.cancel()
+            await end(kept)
 
     async def serve(self, go: Go, stop: asyncio.Event) -> None:
         """Gate first, then the tables; and all of it backwards.
@@ -385,6 +387,10 @@ class Agent:
         several = self.presences.values()
         return any(vip.group in one.claims.groups and one.claims.belongs(vip.address) for one in several)
 
+    def decided(self) -> bool:
+        """Whether it is known of each segment what this node holds there."""
+        return all(presence.claims.decided for presence in self.presences.values())
+
     def racks(self) -> dict[str, str]:
         """Where nodes stand, as far as labels tell."""
         found = {}
@@ -401,6 +407,19 @@ class Agent:
     def health_seen(self, service: tuple[str, str], version: int, serves: bool | None) -> None:
         if any([index.put_health(service, version, serves) for index in self.indices()]):  # noqa: C419 - each is told
             self.wake()
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel *tasks*, and again until all have ended.
+
+    Before Python 3.13 a TaskGroup forgets that it was cancelled where a task of it fails in the same moment (as those
+    do whose daemon ends with this program), and who tries again after such a failure would go on for ever.
+    """
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN)
 
 
 def only_told(old: wire.VirtualIP | None, new: wire.VirtualIP | None) -> bool:

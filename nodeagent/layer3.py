@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+UNDECIDED = 10.0  # seconds that seats have to take up what a former life held; until then nothing is withdrawn
 LOOK = 3.0  # seconds between two looks at who else drains
 GATHER = 0.02  # seconds from a change to what follows from it, so that many changes make one step
 WITHDRAW = 5.0  # seconds for the last withdrawals to be made
@@ -65,6 +66,7 @@ class Ground:
     """What the node's other parts know."""
 
     holds: Callable[[Vip], bool]  # whether this node holds the group of a VIP
+    decided: Callable[[], bool]  # whether it is known yet which groups this node holds
     rests: Callable[[], bool]  # whether this program, told to stop, is to come back and find all as it was
     changed: Callable[[], None]  # there is something new to report
 
@@ -100,6 +102,8 @@ class Layer3:
         self._draining_since: float | None = None
         self._absent: frozenset[str] | None = None  # nodes that drain by their switch; known only while this one drains
         self._drains = asyncio.Event()
+        self._began: float | None = None  # when it was first decided
+        self._complete = False  # what is wanted is all that is
         self._choice, self._plan = Choice(), Plan()
         self._aggregates: tuple[Prefix, ...] = ()  # of the paths those that cover several VIPs
         self._followed = -1  # changes of the index that were looked at
@@ -126,8 +130,9 @@ class Layer3:
         if self.index.changes != self._followed:
             self._wake.set()
 
-    def _seen(self, _key: str, _old: object, _new: object) -> None:
-        self.wake()
+    def _seen(self, _key: str, old: Any, new: Any) -> None:
+        if old is None or new is None or old.spec != new.spec:  # what is told of it changes nothing here
+            self.wake()
 
     def _told(self) -> None:
         """Daemon or kernel have news."""
@@ -206,20 +211,24 @@ class Layer3:
         self._choice = choose(self.index, self._ground.holds, leaving=drains, absent=self._absent)
         labels = self.index.labels.get(self.node, {})
         self.passwords.follow(bgp.secrets(self.peers.items, labels))
-        if not self.passwords.settled:
+        if not self.passwords.settled and not self._leaving:
             return self._clock.now() + UNSETTLED
         self._plan = plan = bgp.wanted(self._situation())
         self._aggregates = tuple(path for path in plan.want.paths if path.num_addresses > 1)
         if self._daemon is None and (plan.want.speaker is not None or self._somebody_listens()):
             self._speaks.set()
+        now = self._clock.now()
+        self._began = now if self._began is None else self._began
+        waits = not (self._leaving or self._ground.decided()) and now < self._began + UNDECIDED
+        self._complete = not waits
         if self._daemon is not None:
-            self._daemon.want(plan.want, complete=True)
-        self.routes.want(self._wanted_routes(), complete=True)
+            self._daemon.want(plan.want, complete=self._complete)
+        self.routes.want(self._wanted_routes(), complete=self._complete)
         self._log_problems()
         self._ground.changed()
         if self._leaving and self._nothing_left():
             self._silent.set()
-        return plan.due
+        return now + UNSETTLED if waits else plan.due
 
     def _situation(self) -> Situation:
         found = self._object
@@ -277,7 +286,7 @@ class Layer3:
 
         where = self._settings.gobgp
         self._daemon = Daemon(where.endpoint, self._clock, self._told, connect=self._connect, alive=self._alive)
-        self._daemon.want(self._plan.want, complete=True)
+        self._daemon.want(self._plan.want, complete=self._complete)
         await self._daemon.run()
 
     async def _stay_alive(self) -> NoReturn:
@@ -319,8 +328,8 @@ class Layer3:
         states = [sessions[key] for key in self._plan.want.paths[path] if key in sessions]
         if any(state.state == ESTABLISHED for state in states):
             return None
-        told = ", ".join(f"{state.name} {state.state}" for state in states)
-        return Reason.PEER_DOWN, told or "no session is there yet"
+        told = ", ".join(state.name for state in states)  # not their states, which change with every try
+        return Reason.PEER_DOWN, f"no session with {told}" if told else "no session is there yet"
 
     def _is_drained(self, vip: Vip) -> bool:
         return self._draining_since is not None and vip.address not in self._choice.alone

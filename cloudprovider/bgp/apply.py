@@ -35,5 +35,7 @@ async def _write(kube: Kube, resource: Resource[T], meta: Meta, status: tuple[An
     before, after = status
     numbers = {item.encode_name: 0 if item.type is int else None for item in msgspec.structs.fields(before)}
     fields = numbers | msgspec.to_builtins(after)  # null takes away what is no longer said; people want to see a 0
+    if fields.get("sessions") is not None:  # a merge patch would keep numbers inside that are 0 now (RFC 7396)
+        fields["sessions"] = {"desired": 0, "established": 0} | fields["sessions"]
     patch = {"metadata": {"resourceVersion": meta.resource_version, "uid": meta.uid}, "status": fields}
     return await kube.patch(resource, meta.name, patch, subresource="status")

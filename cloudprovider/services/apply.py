@@ -112,6 +112,8 @@ async def write_vip(kube: Kube, step: VirtualIPStep) -> Outcome[VirtualIP | None
 async def write_vip_status(kube: Kube, vip: VirtualIP, status: VirtualIPStatus) -> Outcome[VirtualIP]:
     """Replace the mirror in a VirtualIP's status."""
     fields = dict.fromkeys(vip.status.__struct_encode_fields__) | msgspec.to_builtins(status)
+    if status.announcers is not None:  # a merge patch would keep what is no longer said inside, too (RFC 7396)
+        fields["announcers"] = {"desired": 0, "ready": 0, "exceptions": None} | fields["announcers"]
     meta = vip.metadata
     patch = {"metadata": {"resourceVersion": meta.resource_version, "uid": meta.uid}, "status": fields}
     return await kube.patch(VIRTUALIPS, meta.name, patch, subresource="status")

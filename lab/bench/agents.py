@@ -35,9 +35,9 @@ def far_node(number: int) -> Json:
     }
 
 
-def exceptions(vips: Iterable[str], peer: str, state: str) -> dict[str, tuple[Reason, str]]:
+def exceptions(vips: Iterable[str], peer: str) -> dict[str, tuple[Reason, str]]:
     """What an agent says of all its VIPs while its only session is not established."""
-    return dict.fromkeys(vips, (Reason.PEER_DOWN, f"{peer} {state}"))
+    return dict.fromkeys(vips, (Reason.PEER_DOWN, f"no session with {peer}"))
 
 
 @dataclass(slots=True)
@@ -111,7 +111,7 @@ class FarAgent:
             applied=self.applied if self.listed else "",
             desired=len(vips),
             announced=len(vips) if up else 0,
-            exceptions={} if up else exceptions(vips, self.peer, state),
+            exceptions={} if up else exceptions(vips, self.peer),
             links=(),
             ready=Reason.RUNNING,
             message="there is no VIP yet; the first says which interface they go on",

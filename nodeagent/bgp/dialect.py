@@ -218,7 +218,7 @@ class Dialect:
             return None
         try:
             found = [self._rule(statement, sets) for statement in named[EXPORT_POLICY].statements]
-        except KeyError:
+        except (KeyError, ValueError):  # a set of ours is gone, or somebody gave it other members
             return None
         again = self.set_policies(found)
         exports, imports = again.policies

@@ -59,8 +59,7 @@ class Gobgp3(Dialect):
         return sum(max(0, one.state.advertised - extra) for one in peer.afi_safis)
 
     def last_error(self, state: Message) -> str:
-        """This version keeps no reason; it only counts."""
+        """This version keeps no reason; it only counts, and a count would be news with every try."""
         received, sent = state.messages.received.notification, state.messages.sent.notification
-        if received or sent:
-            return f"NOTIFICATIONs so far: {received} from the router, {sent} to it (gobgpd's log says which)"
-        return ""
+        sides = [side for side, count in (("from the router", received), ("to it", sent)) if count]
+        return f"NOTIFICATIONs {' and '.join(sides)} (gobgpd's log says which)" if sides else ""

@@ -20,6 +20,8 @@ from roost.kube.wire import (
 )
 from roost.words import VERSION, Reason
 
+LONGEST = 512  # characters of a message (the CRD's limit)
+ESTABLISHED = "Established"  # RFC 4271, section 8.2.2
 MOST = 64  # rows of each list (the CRD's limit); of exceptions the rest is counted
 NAMED = 4  # conflicts that the condition spells out
 
@@ -51,7 +53,8 @@ def conflict(vip: str, mac: str) -> str:
 def status(facts: Facts, before: NodeAgentStatus, now: str) -> NodeAgentStatus:
     """The new status; times of what did not change stay as they were. *now* is RFC 3339.
 
-    How many paths went out is told along with other news: that count alone is no reason to write.
+    How many paths went out, and how far a session is on its way, is told along with other news: that alone is no reason
+    to write, for it changes with every try.
     """
     new = _status(facts, before, now)
     return before if _uncounted(new) == _uncounted(before) else new
@@ -60,7 +63,10 @@ def status(facts: Facts, before: NodeAgentStatus, now: str) -> NodeAgentStatus:
 def _uncounted(status: NodeAgentStatus) -> NodeAgentStatus:
     if status.bgp is None:
         return status
-    sessions = tuple(msgspec.structs.replace(one, advertised=0) for one in status.bgp.sessions)
+    sessions = tuple(
+        msgspec.structs.replace(one, advertised=0, state=one.state if one.state == ESTABLISHED else "")
+        for one in status.bgp.sessions
+    )
     return msgspec.structs.replace(status, bgp=msgspec.structs.replace(status.bgp, sessions=sessions))
 
 
@@ -82,7 +88,7 @@ def _vips(facts: Facts, before: AgentVIPs, now: str) -> AgentVIPs:
     fought = {c.vip: (c.mac, c.since) for c in before.conflicts}
     silent = {u.vip: ("", u.since) for u in before.unreachable}
     rows = [
-        VIPException(vip=vip, reason=reason, message=message, since=_since(since.get(vip), reason, now))
+        VIPException(vip=vip, reason=reason, message=message[:LONGEST], since=_since(since.get(vip), reason, now))
         for vip, (reason, message) in sorted(facts.exceptions.items())
     ]
     return AgentVIPs(
@@ -97,7 +103,7 @@ def _vips(facts: Facts, before: AgentVIPs, now: str) -> AgentVIPs:
         ),
         probed=facts.probed,
         unreachable=tuple(
-            VIPUnreachable(vip=vip, message=message, since=_since(silent.get(vip), "", now))
+            VIPUnreachable(vip=vip, message=message[:LONGEST], since=_since(silent.get(vip), "", now))
             for vip, message in sorted(facts.unreachable.items())[:MOST]
         ),
     )
@@ -109,9 +115,12 @@ def _bgp(bgp: AgentBGP, before: AgentBGP, now: str) -> AgentBGP:
     rows = []
     for session in bgp.sessions[:MOST]:
         old = known.get((session.peer, session.remote))
-        since = now if old is None or old.state != session.state else old.since or now
+        since = now
+        if old is not None and (old.state == ESTABLISHED) == (session.state == ESTABLISHED):
+            since = old.since or now
         rows.append(msgspec.structs.replace(session, since=since))
-    return AgentBGP(summary=bgp.summary, sessions=tuple(rows), problems=bgp.problems[:MOST])
+    problems = tuple(msgspec.structs.replace(one, message=one.message[:LONGEST]) for one in bgp.problems[:MOST])
+    return AgentBGP(summary=bgp.summary, sessions=tuple(rows), problems=problems)
 
 
 def patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

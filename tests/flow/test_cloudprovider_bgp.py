@@ -88,7 +88,7 @@ async def test_a_vip_is_announced_by_all_nodes_and_a_lost_session_is_counted(wor
     told = world.vips()["192.0.2.1"].status.announcers
     assert told is not None
     assert [(item.node, item.reason, item.message) for item in told.exceptions] == [
-        ("n2", "PeerDown", "tor-a Idle: cut")
+        ("n2", "PeerDown", "no session with tor-a: cut")
     ]
     assert world.condition("web", ANNOUNCED)[2] == "192.0.2.1 is announced by BGP"
 

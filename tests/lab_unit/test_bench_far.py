@@ -78,7 +78,7 @@ def test_a_node_that_does_not_exist_is_ready() -> None:
     node = far_node(7)
     assert node["metadata"]["name"] == "far-007"
     assert [(c["type"], c["status"]) for c in node["status"]["conditions"]] == [("Ready", "True")]
-    assert exceptions(["10.0.0.1"], "tor", "Active") == {"10.0.0.1": (Reason.PEER_DOWN, "tor Active")}
+    assert exceptions(["10.0.0.1"], "tor") == {"10.0.0.1": (Reason.PEER_DOWN, "no session with tor")}
 
 
 CONTROLLER, AGENT = "system:x:roost-cloudprovider", "system:x:roost-nodeagent"

@@ -45,11 +45,12 @@ class World:
     daemon: FakeGobgpd = field(default_factory=FakeGobgpd)
     table: FakeTable = field(default_factory=lambda: FakeTable(Routes(), ["data"]))
     holds: bool = False
+    decided: bool = True
     layer3: Layer3 = field(init=False)
 
     def __post_init__(self) -> None:
         settings = Settings(Node("n1", interface="data"), gobgp=Gobgp("127.0.0.1:50051"))
-        ground = Ground(lambda _vip: self.holds, lambda: True, lambda: None)
+        ground = Ground(lambda _vip: self.holds, lambda: self.decided, lambda: True, lambda: None)
         self.layer3 = Layer3(
             self.api.kube(), RealClock(), settings, ground, connect=self.daemon.connect, table=self.table
         )
@@ -219,6 +220,23 @@ async def test_only_the_holder_announces_where_that_is_wanted() -> None:
         world.holds = False
         layer3.wake()
         await until(lambda: PATH not in world.heard())
+
+
+async def test_what_a_former_life_held_stays_until_it_is_known_who_holds_now() -> None:
+    world = World(holds=True)
+    world.api.put(BGPPEERS, peer())
+    world.vip(HOLDER)
+    async with world.running():
+        await until(lambda: PATH in world.heard())
+    again = World(api=world.api, daemon=world.daemon, decided=False)
+    again.vip(HOLDER)
+    again.vip(address="192.0.2.2")
+    async with again.running() as layer3:
+        await until(lambda: ip_network("192.0.2.2") in again.heard())
+        assert PATH in again.heard(), "no seat has said yet that this node does not hold it"
+        again.decided = True
+        layer3.wake()
+        await until(lambda: PATH not in again.heard())
 
 
 async def test_a_session_waits_for_its_password_alone() -> None:

@@ -109,7 +109,7 @@ def test_who_announces(nodes: tuple[Announcer, ...], rules: Rules, by: str, via:
             (node("n1", DOWN), node("n2", DOWN)),
             NO_RULES,
             "PeerDown",
-            "none of 2 nodes announces 192.0.2.7: PeerDown: tor-a Idle: hold timer expired",
+            "none of 2 nodes announces 192.0.2.7: PeerDown: no session with tor-a: hold timer expired",
             id="no router hears anybody",
         ),
         pytest.param((node("n1"),), NO_RULES, "NoSession", "its agent speaks no BGP", id="nobody speaks BGP"),
@@ -153,7 +153,7 @@ def test_only_the_first_exceptions_are_listed_but_all_are_counted() -> None:
     assert told is not None
     assert (told.desired, told.ready, len(told.exceptions)) == (12, 1, 8)
     assert told.exceptions[0] == AnnouncerException(
-        node="n00", reason="PeerDown", message="tor-a Idle: hold timer expired"
+        node="n00", reason="PeerDown", message="no session with tor-a: hold timer expired"
     )
 
 
