@@ -93,6 +93,28 @@ async def test_a_vip_is_announced_by_all_nodes_and_a_lost_session_is_counted(wor
     assert world.condition("web", ANNOUNCED)[2] == "192.0.2.1 is announced by BGP"
 
 
+async def test_what_is_over_is_no_longer_said(world: World) -> None:
+    router(world)
+    for name in ("n1", "n2"):
+        says(world, name)
+    world.service("web")
+    await world.until(lambda: world.vips()["192.0.2.1"].status.announced_by == "2/2 nodes")
+    for name in ("n1", "n2"):
+        says(world, name, "Idle")
+    await world.until(lambda: world.condition("web", ANNOUNCED)[1] == "PeerDown")
+    await world.until(lambda: established(world) == "0/2")
+    told, sessions = world.vips()["192.0.2.1"].status.announcers, world.api.all(BGPPEERS)["tor-a"].status.sessions
+    assert told is not None
+    assert sessions is not None
+    assert (told.ready, len(told.exceptions), sessions.established) == (0, 2, 0)
+    for name in ("n1", "n2"):
+        says(world, name)
+    await world.until(lambda: world.vips()["192.0.2.1"].status.announced_by == "2/2 nodes")
+    told = world.vips()["192.0.2.1"].status.announcers
+    assert told is not None
+    assert (told.ready, told.exceptions) == (2, ())
+
+
 async def test_nobody_announces_without_a_session(world: World) -> None:
     says(world, "n1", "Active")
     world.service("web")

@@ -1,11 +1,12 @@
 """What of the objects that an agent follows is worth a word of its own."""
 
+import asyncio
 from dataclasses import dataclass
 
 import msgspec
 import pytest
 
-from nodeagent.flow import only_told
+from nodeagent.flow import end, only_told
 from roost.kube.wire import Claim, Meta, VirtualIP, VirtualIPSpec, VirtualIPStatus
 
 VIP = VirtualIP(
@@ -54,3 +55,21 @@ RESERVED = (Claim(namespace="default", name="web"),)
 )
 def test_only_what_is_to_be_applied_counts(case: Case) -> None:
     assert only_told(case.old, case.new) is case.only
+
+
+async def test_what_swallows_its_cancellation_is_cancelled_again() -> None:
+    told = 0
+
+    async def deaf() -> None:
+        nonlocal told
+        while told < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                told += 1
+
+    task = asyncio.ensure_future(deaf())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await end([task])
+    assert (task.done(), told) == (True, 2)

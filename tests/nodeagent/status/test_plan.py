@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeagent.status.plan import MOST, Facts, conflict, patch, status
-from roost.kube.wire import AgentBGP, AgentLink, AgentSegment, AgentSession, Condition, NodeAgentStatus
+from nodeagent.status.plan import LONGEST, MOST, Facts, conflict, patch, status
+from roost.kube.wire import AgentBGP, AgentLink, AgentProblem, AgentSegment, AgentSession, Condition, NodeAgentStatus
 from roost.words import Reason
 
 THEN, NOW = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
@@ -198,3 +198,22 @@ def test_sessions_since_when_and_how_many_paths() -> None:
     assert down.bgp is not None
     assert down.bgp.sessions[0].since == NOW
     assert status(WELL, down, NOW).bgp is None
+
+
+def test_a_session_on_its_way_is_no_news_until_it_is_there() -> None:
+    idle = status(facts(bgp=speaking(0, "Idle")), NodeAgentStatus(), THEN)
+    for state in ("Connect", "Active", "OpenSent", "Idle"):
+        assert status(facts(bgp=speaking(0, state)), idle, NOW) == idle
+    assert status(facts(bgp=speaking(0)), idle, NOW) != idle
+
+
+def test_no_message_is_longer_than_the_server_takes() -> None:
+    problem = AgentProblem(reason="SecretMissing", peer="tor", message="x" * 2000)
+    odd = facts(
+        bgp=AgentBGP(summary="0/1", problems=(problem,)), exceptions={"10.60.0.200": (Reason.PEER_DOWN, "y" * 2000)}
+    )
+    said = status(odd, NodeAgentStatus(), NOW)
+    assert said.bgp is not None
+    assert said.vips is not None
+    assert [len(one.message) for one in said.bgp.problems] == [LONGEST]
+    assert [len(one.message) for one in said.vips.exceptions] == [LONGEST]
