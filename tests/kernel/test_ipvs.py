@@ -104,7 +104,7 @@ class Rack:
             except OSError:
                 pass
             finally:
-                writer.close()
+                writer.transport.abort()  # the client is gone: nobody waits for what may be unsent
                 talking.discard(writer)
 
         self.servers[place] = await asyncio.start_server(answer, sock=listening)
@@ -119,13 +119,17 @@ class Rack:
         """Connect to *vip* from a namespace. Raises OSError."""
         with inside(where):
             outgoing = socket.socket(FAMILIES[vip.version], socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        writer: asyncio.StreamWriter | None = None
         try:
             async with asyncio.timeout(PATIENCE):
                 await asyncio.get_running_loop().sock_connect(outgoing, (str(vip), PORT))
                 reader, writer = await asyncio.open_connection(sock=outgoing)
                 who, seen = (await reader.readline()).decode().split()
         except (OSError, TimeoutError, ValueError) as error:
-            outgoing.close()
+            if writer is not None:
+                writer.transport.abort()
+            else:
+                outgoing.close()
             raise OSError(f"no connection from {where} to {vip}: {error!r}\n{ipvsadm('-Ln')}") from error
         self.calls.append(Call(reader, writer, who, ip_address(seen)))
         return self.calls[-1]
@@ -141,6 +145,8 @@ class Rack:
             self.fall_silent(place)
         if self.handlers:
             await asyncio.wait(self.handlers)
+        for _ in range(3):  # aborted transports close in the next turns of the loop
+            await asyncio.sleep(0)
 
 
 def node_of(address: Address) -> str:
